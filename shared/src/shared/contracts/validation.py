@@ -1,0 +1,250 @@
+"""Validation of workflows: all problems at once, each with the node or edge it concerns."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from pydantic import ValidationError
+
+from shared.contracts.errors import InvalidInputError, Problem
+from shared.contracts.graph import MAX_NODES, Edge, Node, WorkflowGraph
+from shared.contracts.node_types import REGISTRY, NodeType, Params, RequestInputsParams, UploadImageParams
+from shared.contracts.values import Value, ValueType
+
+
+def find_problems(graph: WorkflowGraph) -> list[Problem]:
+    """Return everything that is wrong with a graph by itself; an empty list means that it can be saved."""
+    return [
+        *_count_problems(graph),
+        *(problem for node in graph.nodes for problem in _node_problems(node)),
+        *_edge_problems(graph),
+        *_missing_inputs(graph),
+        *_cycles(graph),
+    ]
+
+
+def find_start_problems(graph: WorkflowGraph, inputs: Mapping[str, Value]) -> list[Problem]:
+    """Return what keeps a graph from being started with these inputs; empty means that it can run."""
+    problems = find_problems(graph)
+    if problems:
+        return problems
+    asked = _asked_inputs(graph)
+    return [*_supplied_problems(asked, inputs), *_unsupplied_problems(graph, inputs)]
+
+
+def ensure_startable(graph: WorkflowGraph, inputs: Mapping[str, Value]) -> None:
+    """Raise InvalidInputError with every problem that keeps a graph from being started."""
+    if problems := find_start_problems(graph, inputs):
+        raise InvalidInputError(*problems)
+
+
+def _count_problems(graph: WorkflowGraph) -> Iterator[Problem]:
+    if not graph.nodes:
+        yield Problem(code="no_nodes", message="the workflow has no nodes", fix="add at least one node")
+    if len(graph.nodes) > MAX_NODES:
+        yield Problem(
+            code="too_many_nodes",
+            message=f"the workflow has {len(graph.nodes)} nodes, more than the limit of {MAX_NODES}",
+            fix="split it into several workflows",
+        )
+    for node_id, count in Counter(node.id for node in graph.nodes).items():
+        if count > 1:
+            yield Problem(
+                code="duplicate_id",
+                message=f"{count} nodes have the id {node_id!r}",
+                node_id=node_id,
+                fix="give each node an id of its own",
+            )
+
+
+def _node_problems(node: Node) -> Iterator[Problem]:
+    node_type = REGISTRY.get(node.type)
+    if node_type is None:
+        yield Problem(
+            code="unknown_type",
+            message=f"there is no node type {node.type!r}",
+            node_id=node.id,
+            fix=f"known types: {', '.join(REGISTRY)}",
+        )
+        return
+    try:
+        node_type.read_params(node.params)
+    except ValidationError as err:
+        for error in err.errors(include_input=False, include_url=False):
+            path = ".".join(str(part) for part in ("params", *error["loc"]))
+            yield Problem(code="invalid_params", message=error["msg"], where=path, node_id=node.id)
+
+
+def _params_of(node: Node, node_type: NodeType) -> Params | None:
+    try:
+        return node_type.read_params(node.params)
+    except ValidationError:
+        return None  # reported once, by _node_problems
+
+
+def _edge_problems(graph: WorkflowGraph) -> Iterator[Problem]:
+    nodes = {node.id: node for node in graph.nodes}
+    taken: set[tuple[str, str]] = set()
+    for edge in graph.edges:
+        missing = [node_id for node_id in (edge.source, edge.target) if node_id not in nodes]
+        for node_id in missing:
+            yield Problem(
+                code="unknown_node", message=f"there is no node {node_id!r}", where=str(edge), node_id=node_id
+            )
+        if missing:
+            continue
+        yield from _handle_problems(edge, nodes[edge.source], nodes[edge.target])
+        yield from _taken_problems(edge, nodes[edge.target], taken)
+
+
+def _handle_problems(edge: Edge, source: Node, target: Node) -> Iterator[Problem]:
+    given = _output_type(edge, source)
+    wanted = _input_type(edge, target)
+    if isinstance(given, Problem):
+        yield given
+    if isinstance(wanted, Problem):
+        yield wanted
+    if not isinstance(given, ValueType) or not isinstance(wanted, ValueType):
+        return
+    if wanted not in {given, ValueType.ANY}:
+        yield Problem(
+            code="type_mismatch",
+            message=f"{wanted} is expected, but {source.label} gives {given}",
+            where=str(edge),
+            node_id=target.id,
+        )
+
+
+def _output_type(edge: Edge, source: Node) -> ValueType | Problem | None:
+    """Return the type, or what is wrong; None where the node's own problems are reported already."""
+    node_type = REGISTRY.get(source.type)
+    params = _params_of(source, node_type) if node_type else None
+    if node_type is None or params is None:
+        return None
+    handles = node_type.output_handles(params)
+    return handles.get(edge.source_handle) or _unknown_handle(edge, source.id, edge.source_handle, list(handles))
+
+
+def _input_type(edge: Edge, target: Node) -> ValueType | Problem | None:
+    node_type = REGISTRY.get(target.type)
+    if node_type is None:
+        return None
+    handle = node_type.input_handle(edge.target_handle)
+    return handle.type if handle else _unknown_handle(edge, target.id, edge.target_handle, list(node_type.inputs))
+
+
+def _unknown_handle(edge: Edge, node_id: str, handle: str, known: list[str]) -> Problem:
+    return Problem(
+        code="unknown_handle",
+        message=f"the node has no handle {handle!r}",
+        where=str(edge),
+        node_id=node_id,
+        fix=f"known handles: {', '.join(known) or 'none'}",
+    )
+
+
+def _taken_problems(edge: Edge, target: Node, taken: set[tuple[str, str]]) -> Iterator[Problem]:
+    node_type = REGISTRY.get(target.type)
+    handle = node_type.input_handle(edge.target_handle) if node_type else None
+    key = (target.id, edge.target_handle)
+    if handle and not handle.multiple and key in taken:
+        yield Problem(
+            code="duplicate_input",
+            message="more than one edge ends at a handle that takes one value",
+            where=str(edge),
+            node_id=target.id,
+        )
+    taken.add(key)
+
+
+def _missing_inputs(graph: WorkflowGraph) -> Iterator[Problem]:
+    connected = {(edge.target, edge.target_handle) for edge in graph.edges}
+    for node in graph.nodes:
+        node_type = REGISTRY.get(node.type)
+        params = _params_of(node, node_type) if node_type else None
+        for name, handle in node_type.inputs.items() if node_type else ():
+            filled = handle.param is not None and bool(getattr(params, handle.param, None))
+            if handle.required and not filled and (node.id, name) not in connected:
+                yield Problem(
+                    code="missing_input",
+                    message=f"the required input {name!r} is neither connected nor filled in",
+                    node_id=node.id,
+                )
+
+
+def _cycles(graph: WorkflowGraph) -> Iterator[Problem]:
+    """Yield a problem for each of a set of cycles that have no node in common."""
+    predecessors: dict[str, set[str]] = {node.id: set() for node in graph.nodes}
+    for edge in graph.edges:
+        if edge.source in predecessors and edge.target in predecessors:
+            predecessors[edge.target].add(edge.source)
+    while True:
+        try:
+            TopologicalSorter(predecessors).prepare()
+        except CycleError as err:
+            cycle: list[str] = err.args[1]
+            yield Problem(code="cycle", message=f"nodes feed each other: {' -> '.join(cycle)}", node_id=cycle[0])
+            found = set(cycle)
+            predecessors = {key: value - found for key, value in predecessors.items() if key not in found}
+        else:
+            return
+
+
+def _asked_inputs(graph: WorkflowGraph) -> dict[str, ValueType]:
+    """Return what a run of this graph may be started with: field or node id, and type."""
+    asked: dict[str, ValueType] = {}
+    for node in graph.nodes:
+        params = REGISTRY[node.type].read_params(node.params)
+        if isinstance(params, RequestInputsParams):
+            asked |= {item.name: ValueType(item.type) for item in params.fields}
+        elif REGISTRY[node.type].evaluate and not REGISTRY[node.type].open_inputs:
+            asked[node.id] = REGISTRY[node.type].output
+    return asked
+
+
+def _supplied_problems(asked: Mapping[str, ValueType], inputs: Mapping[str, Value]) -> Iterator[Problem]:
+    for name, value in inputs.items():
+        if name not in asked:
+            yield Problem(
+                code="unknown_input",
+                message=f"the workflow asks for no input {name!r}",
+                where=f"inputs.{name}",
+                fix=f"it asks for: {', '.join(asked) or 'nothing'}",
+            )
+        elif asked[name] != value.type:
+            yield Problem(
+                code="type_mismatch",
+                message=f"{asked[name]} is expected, but {value.type} was supplied",
+                where=f"inputs.{name}",
+            )
+
+
+def _unsupplied_problems(graph: WorkflowGraph, inputs: Mapping[str, Value]) -> Iterator[Problem]:
+    for node in graph.nodes:
+        params = REGISTRY[node.type].read_params(node.params)
+        if isinstance(params, RequestInputsParams):
+            for item in params.fields:
+                if item.required and item.default is None and item.name not in inputs:
+                    yield _not_supplied(item.name, node.id, item.type)
+        elif isinstance(params, UploadImageParams) and not params.asset and node.id not in inputs:
+            yield _url_problem(node.id) if params.image_url else _not_supplied(node.id, node.id, "image")
+
+
+def _not_supplied(name: str, node_id: str, value_type: str) -> Problem:
+    return Problem(
+        code="missing_input",
+        message=f"the workflow needs the {value_type} {name!r}, which was not supplied",
+        where=f"inputs.{name}",
+        node_id=node_id,
+        fix=f"supply it when the run is started (--{'image' if value_type == 'image' else 'set'} {name}=...)",
+    )
+
+
+def _url_problem(node_id: str) -> Problem:
+    return Problem(
+        code="url_not_allowed",
+        message="pictures are not fetched from addresses",
+        where="params.imageUrl",
+        node_id=node_id,
+        fix=f"upload the picture and supply it when the run is started (--image {node_id}=FILE)",
+    )
