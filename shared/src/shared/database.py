@@ -1,0 +1,129 @@
+"""The pool of connections to PostgreSQL, and the translation of its errors."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from yarl import URL
+
+from shared.contracts.errors import UnavailableError, unavailable
+
+# Quoted: the classes are generic for type checkers only.
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+
+RETRY_SECONDS = 0.2
+COMMAND_TIMEOUT = 10.0  # seconds
+_GONE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+)
+_REFUSED = (
+    asyncpg.InvalidPasswordError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+
+
+class Database:
+    """A pool whose transactions either commit, or raise UnavailableError where trying again may help."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection]:
+        """Yield a connection in a transaction; committed on leaving, rolled back on an error."""
+        try:
+            async with self._pool.acquire(timeout=COMMAND_TIMEOUT) as connection, connection.transaction():
+                yield connection
+        except _GONE as err:
+            raise _unavailable(err) from err
+
+    async def answers(self) -> bool:
+        """Tell whether the database answers now."""
+        try:
+            async with asyncio.timeout(3):
+                return await self._pool.fetchval("SELECT true")
+        except _GONE:
+            return False
+
+
+@asynccontextmanager
+async def connect_database(url: str, *, name: str, patience: float, schema: str) -> AsyncGenerator[Database]:
+    """Yield the database; one that is still starting is waited for, `patience` seconds at most.
+
+    Raises UnavailableError: `database_unreachable`, `database_refused`, or `migrations_missing` where `schema`
+    is not there.
+    """
+    pool = await _open_patiently(url, name, patience)
+    try:
+        if not await pool.fetchval("SELECT to_regnamespace($1) IS NOT NULL", schema):
+            raise unavailable(
+                "migrations_missing",
+                f"the database has no schema {schema!r}",
+                where="WEFT_DATABASE_URL",
+                fix="run the migrations: weft setup",
+            )
+        yield Database(pool)
+    finally:
+        pool.terminate()
+
+
+async def _open_patiently(url: str, name: str, patience: float) -> "asyncpg.Pool[asyncpg.Record]":
+    deadline = asyncio.get_running_loop().time() + patience
+    while True:
+        try:
+            return await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=4,
+                timeout=5,
+                command_timeout=COMMAND_TIMEOUT,
+                server_settings={"application_name": f"weft {name}"},
+            )
+        except _REFUSED as err:
+            raise refused(url, err) from err
+        except _GONE as err:
+            if asyncio.get_running_loop().time() > deadline:
+                raise unreachable(url, err) from err
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def shown(url: str) -> str:
+    """Return the address as it may be shown to people."""
+    return str(URL(url).with_password(None))
+
+
+def refused(url: str, err: Exception) -> UnavailableError:
+    """Return the error that says that the database does not let us in."""
+    return unavailable(
+        "database_refused",
+        f"PostgreSQL at {shown(url)} refuses: {err}",
+        where="WEFT_DATABASE_URL",
+        fix="correct the user, the password and the database name in WEFT_DATABASE_URL",
+    )
+
+
+def unreachable(url: str, err: Exception) -> UnavailableError:
+    """Return the error that says that there is no database at that address."""
+    return unavailable(
+        "database_unreachable",
+        f"no PostgreSQL answers at {shown(url)}: {err or type(err).__name__}",
+        where="WEFT_DATABASE_URL",
+        fix="start it, or correct WEFT_DATABASE_URL; without the variable, `weft dev` starts one",
+    )
+
+
+def _unavailable(err: Exception) -> UnavailableError:
+    return unavailable("database_unavailable", f"PostgreSQL: {err or type(err).__name__}", where="WEFT_DATABASE_URL")

@@ -1,0 +1,1 @@
+"""How messages reach the broker and come from it: connections, confirmed publishes, batches."""

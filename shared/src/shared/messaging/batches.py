@@ -1,0 +1,201 @@
+"""Consuming in batches: whatever has arrived is handled together, then acknowledged together.
+
+An idle consumer handles a message the moment it comes; under load batches grow by themselves, up to the limit.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import AMQPError
+from pydantic import ValidationError
+from structlog import get_logger
+
+from shared import topology
+from shared.contracts.errors import UnavailableError
+
+T = TypeVar("T")
+
+MAX_BATCH = 200
+FIRST_PAUSE = 0.1  # seconds between attempts while something that is needed is away; doubles up to the last
+LAST_PAUSE = 5.0
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery(Generic[T]):
+    """A decoded message, and the delivery to settle once its effects are safe."""
+
+    content: T
+    incoming: AbstractIncomingMessage
+
+
+class BatchConsumer(Generic[T]):
+    """Hands batches from several queues to one handler, in the order of arrival.
+
+    `readers` gives for each queue how to decode its messages. The handler returns when all effects of the batch
+    are safe; only then is the batch acknowledged. Guaranteed: a message that cannot be decoded, or that alone
+    makes the handler fail, goes to its dead-letter queue and its neighbours do not; while the handler raises
+    UnavailableError the batch is kept and tried again; nothing is acknowledged before its effect.
+    """
+
+    def __init__(
+        self,
+        channel: AbstractChannel,
+        readers: Mapping[str, Callable[[bytes], T]],
+        handle: Callable[[Sequence[T]], Awaitable[None]],
+    ) -> None:
+        self._channel = channel
+        self._readers = readers
+        self._handle = handle
+        self._arrived: asyncio.Queue[tuple[str, AbstractIncomingMessage]] = asyncio.Queue()
+        self._consumers: dict[str, AbstractQueue] = {}
+        self._settled = _SettledTags()
+        self._loop: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to consume; raise UnavailableError if a queue is missing."""
+        await self._channel.set_qos(prefetch_count=2 * MAX_BATCH)
+        for name in self._readers:
+            queue = await topology.check_queue(self._channel, name)
+            tag = await queue.consume(self._receiver(name))
+            self._consumers[tag] = queue
+        self._loop = asyncio.create_task(self._run(), name="batches")
+
+    async def stop(self) -> None:
+        """Take no more messages, finish the batch in hand; what is left goes back to its queue."""
+        for tag, queue in self._consumers.items():
+            try:
+                await queue.cancel(tag)
+            except AMQPError as err:
+                log.info("consumer was gone already", reason=str(err))
+        self._stopping.set()
+        if self._loop:
+            await self._loop
+
+    async def is_alive(self) -> bool:
+        """Tell whether messages can come and are handled."""
+        return self._loop is not None and not self._loop.done() and not self._channel.is_closed
+
+    async def failure(self) -> None:
+        """Wait until the loop ends; raise what ended it. It ends by itself only through a defect."""
+        assert self._loop
+        await asyncio.shield(self._loop)
+
+    def _receiver(self, queue: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
+        async def receive(incoming: AbstractIncomingMessage) -> None:
+            self._arrived.put_nowait((queue, incoming))
+
+        return receive
+
+    async def _run(self) -> None:
+        while (batch := await self._next_batch()) is not None:
+            try:
+                await self._handle_isolating(await self._decode(batch))
+            except UnavailableError as err:
+                log.warning("stopped with a batch in hand; it goes back to its queue", reason=str(err))
+
+    async def _next_batch(self) -> list[tuple[str, AbstractIncomingMessage]] | None:
+        """Wait for a message, then take along whatever else has arrived; None when stopping."""
+        arrival = asyncio.create_task(self._arrived.get())
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([arrival, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if self._stopping.is_set():
+            arrival.cancel()
+            return None
+        batch = [arrival.result()]
+        while len(batch) < MAX_BATCH and not self._arrived.empty():
+            batch.append(self._arrived.get_nowait())
+        return batch
+
+    async def _decode(self, batch: Sequence[tuple[str, AbstractIncomingMessage]]) -> list[Delivery[T]]:
+        deliveries: list[Delivery[T]] = []
+        for queue, incoming in batch:
+            try:
+                deliveries.append(Delivery(self._readers[queue](incoming.body), incoming))
+            except ValidationError as err:
+                await self._dead_letter(incoming, f"cannot be read: {err.error_count()} fields do not fit")
+        return deliveries
+
+    async def _handle_isolating(self, deliveries: Sequence[Delivery[T]]) -> None:
+        """Handle together; if that fails, one by one, so that only the message that fails is dead-lettered.
+
+        Raises UnavailableError only when stopping.
+        """
+        if not deliveries:
+            return
+        try:
+            await self._handle_patiently(deliveries)
+        except UnavailableError:
+            raise
+        except Exception as err:
+            if len(deliveries) == 1:
+                log.exception("a message cannot be handled", message_id=deliveries[0].incoming.message_id)
+                await self._dead_letter(deliveries[0].incoming, f"cannot be handled: {type(err).__name__}")
+                return
+            for delivery in deliveries:
+                await self._handle_isolating([delivery])
+        else:
+            await self._acknowledge(deliveries)
+
+    async def _handle_patiently(self, deliveries: Sequence[Delivery[T]]) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await self._handle([delivery.content for delivery in deliveries])
+            except UnavailableError as err:
+                if self._stopping.is_set():
+                    raise
+                log.warning("batch waits", size=len(deliveries), reason=str(err), pause=pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE)
+
+    async def _acknowledge(self, deliveries: Sequence[Delivery[T]]) -> None:
+        for incoming, multiple in self._settled.plan([delivery.incoming for delivery in deliveries]):
+            try:
+                await incoming.ack(multiple=multiple)
+            except AMQPError as err:
+                # The connection was lost after the effects were made safe: the broker delivers again, and the
+                # handler finds the repetition harmless.
+                log.info("not acknowledged", message_id=incoming.message_id, reason=str(err))
+
+    async def _dead_letter(self, incoming: AbstractIncomingMessage, reason: str) -> None:
+        log.error("dead-lettered", message_id=incoming.message_id, reason=reason)
+        try:
+            await incoming.reject(requeue=False)
+        except AMQPError as err:
+            log.info("not rejected", message_id=incoming.message_id, reason=str(err))
+        self._settled.add(incoming)
+
+
+class _SettledTags:
+    """Knows per channel up to which delivery tag everything is settled, so that one ack can settle many."""
+
+    def __init__(self) -> None:
+        self._channel: object = None
+        self._up_to = 0
+        self._beyond: set[int] = set()
+
+    def add(self, incoming: AbstractIncomingMessage) -> None:
+        if incoming.channel is not self._channel:
+            self._channel, self._up_to, self._beyond = incoming.channel, 0, set()
+        assert incoming.delivery_tag is not None
+        self._beyond.add(incoming.delivery_tag)
+        while self._up_to + 1 in self._beyond:
+            self._up_to += 1
+            self._beyond.remove(self._up_to)
+
+    def plan(self, batch: Sequence[AbstractIncomingMessage]) -> list[tuple[AbstractIncomingMessage, bool]]:
+        """Return what to acknowledge: one cumulative ack where all before it is settled, else each by itself."""
+        for incoming in batch:
+            self.add(incoming)
+        current = [incoming for incoming in batch if incoming.channel is self._channel]
+        last = max(current, key=lambda incoming: incoming.delivery_tag or 0)
+        if len(current) == len(batch) and last.delivery_tag == self._up_to:
+            return [(last, True)]
+        return [(incoming, False) for incoming in batch]

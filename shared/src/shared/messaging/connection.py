@@ -1,0 +1,68 @@
+"""Connections to the broker that come back by themselves, and say plainly why they cannot be made."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import aio_pika
+from aio_pika.abc import AbstractRobustConnection
+from aiormq.exceptions import AMQPConnectionError, AuthenticationError, ProbableAuthenticationError
+from yarl import URL
+
+from shared.contracts.errors import UnavailableError, unavailable
+
+RECONNECT_SECONDS = 1.0
+RETRY_SECONDS = 0.2
+_REFUSED_FOR_GOOD = (AuthenticationError, ProbableAuthenticationError)
+
+
+def without_password(url: str) -> str:
+    """Return the address as it may be shown to people."""
+    return str(URL(url).with_password(None))
+
+
+@asynccontextmanager
+async def connect(url: str, *, name: str, patience: float) -> AsyncGenerator[AbstractRobustConnection]:
+    """Yield a connection that reconnects by itself; `name` is what operators see on the broker.
+
+    A broker that is still starting is waited for, `patience` seconds at most. Raises UnavailableError
+    `broker_unreachable` after that, `broker_refused` at once where the user or virtual host is wrong.
+    """
+    connection = await _connect_patiently(url, name, patience)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def _connect_patiently(url: str, name: str, patience: float) -> AbstractRobustConnection:
+    deadline = asyncio.get_running_loop().time() + patience
+    while True:
+        try:
+            return await aio_pika.connect_robust(
+                url, timeout=10, reconnect_interval=RECONNECT_SECONDS, client_properties={"connection_name": name}
+            )
+        except _REFUSED_FOR_GOOD as err:
+            raise _refused(url) from err
+        except (AMQPConnectionError, OSError, TimeoutError) as err:
+            if asyncio.get_running_loop().time() > deadline:
+                raise _unreachable(url, err) from err
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def _refused(url: str) -> UnavailableError:
+    return unavailable(
+        "broker_refused",
+        f"RabbitMQ at {without_password(url)} refuses the user, the password or the virtual host",
+        where="WEFT_AMQP_URL",
+        fix="correct the user, the password and the virtual host in WEFT_AMQP_URL",
+    )
+
+
+def _unreachable(url: str, err: Exception) -> UnavailableError:
+    return unavailable(
+        "broker_unreachable",
+        f"no RabbitMQ answers at {without_password(url)}: {err or type(err).__name__}",
+        where="WEFT_AMQP_URL",
+        fix="start it, or correct WEFT_AMQP_URL; without the variable, `weft dev` starts one",
+    )

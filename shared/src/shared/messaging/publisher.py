@@ -1,0 +1,124 @@
+"""Publishing that either is confirmed by the broker or raises; never anything in between."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import aio_pika
+from aio_pika.abc import AbstractExchange, AbstractRobustChannel
+from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+from structlog import get_logger
+
+from shared import topology
+from shared.contracts.errors import UnavailableError, unavailable
+from shared.contracts.messages import Message
+from shared.messaging.connection import connect
+
+CONTENT_TYPE = "application/json"
+PUBLISH_TIMEOUT = 10.0  # seconds; a broker under a memory or disk alarm stops answering publishers
+
+log = get_logger(__name__)
+
+
+def to_amqp(message: Message, *, app_id: str) -> aio_pika.Message:
+    """Return the message with the properties that every message of Weft carries."""
+    return aio_pika.Message(
+        message.to_json(),
+        message_id=message.message_id,
+        correlation_id=str(message.run_id),
+        type=message.kind_name(),
+        content_type=CONTENT_TYPE,
+        timestamp=datetime.now(UTC),
+        app_id=app_id,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )
+
+
+class Publisher:
+    """Publishes on a connection of its own, since the broker stops reading from publishers when it is in need."""
+
+    def __init__(self, channel: AbstractRobustChannel, *, app_id: str) -> None:
+        self._channel = channel
+        self._app_id = app_id
+        self._exchanges: dict[str, AbstractExchange] = {}
+        self._in_flight: dict[str, asyncio.Future[None]] = {}
+        self._unawaited: set[asyncio.Task[None]] = set()
+
+    async def publish(self, message: Message) -> None:
+        """Return once the broker has the message safe in a queue; raise UnavailableError if that is not certain."""
+        # A returned message is told from its neighbours by its id alone, so an id is in flight once at a time.
+        while earlier := self._in_flight.get(message.message_id):
+            await asyncio.wait([earlier])
+        self._in_flight[message.message_id] = done = asyncio.get_running_loop().create_future()
+        try:
+            await self._publish_confirmed(message)
+        finally:
+            del self._in_flight[message.message_id]
+            done.set_result(None)
+
+    async def publish_all(self, messages: Iterable[Message]) -> None:
+        """Publish all, confirms pipelined; equal messages once. Raises if any of them was not confirmed."""
+        distinct = {message.message_id: message for message in messages}
+        results = await asyncio.gather(*map(self.publish, distinct.values()), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def publish_unawaited(self, message: Message) -> None:
+        """Publish something that matters only while it is fresh: its loss is logged, not raised."""
+        task = asyncio.create_task(self._publish_or_log(message))
+        self._unawaited.add(task)
+        task.add_done_callback(self._unawaited.discard)
+
+    async def check_queue(self, name: str) -> None:
+        """Raise UnavailableError if the queue is missing."""
+        await topology.check_queue(self._channel, name)
+
+    async def drain(self) -> None:
+        """Wait for what was published unawaited."""
+        if self._unawaited:
+            await asyncio.wait(self._unawaited)
+
+    async def _publish_or_log(self, message: Message) -> None:
+        try:
+            await self.publish(message)
+        except UnavailableError as err:
+            log.warning("not published", message_id=message.message_id, reason=str(err))
+
+    async def _exchange(self, name: str) -> AbstractExchange:
+        if name not in self._exchanges:
+            self._exchanges[name] = await self._channel.get_exchange(name, ensure=False)
+        return self._exchanges[name]
+
+    async def _publish_confirmed(self, message: Message) -> None:
+        exchange_name, routing_key = topology.address(message)
+        try:
+            async with asyncio.timeout(PUBLISH_TIMEOUT):
+                exchange = await self._exchange(exchange_name)
+                await exchange.publish(to_amqp(message, app_id=self._app_id), routing_key, mandatory=True)
+        except PublishError as err:
+            raise unavailable(
+                "unroutable",
+                f"no queue is bound for {routing_key!r} on exchange {exchange_name!r}",
+                where="WEFT_AMQP_URL",
+                fix="declare the topology: weft setup",
+            ) from err
+        except (TimeoutError, AMQPError, DeliveryError, OSError, RuntimeError) as err:
+            raise unavailable(
+                "publish_failed",
+                f"the broker did not confirm a message within {PUBLISH_TIMEOUT:.0f} s: {err or type(err).__name__}",
+                where="WEFT_AMQP_URL",
+                fix="look at the broker's alarms and connections",
+            ) from err
+
+
+@asynccontextmanager
+async def open_publisher(url: str, *, app_id: str, patience: float) -> AsyncGenerator[Publisher]:
+    """Yield a publisher on a connection of its own; what it still has in flight is waited for at the end."""
+    async with connect(url, name=f"{app_id} publisher", patience=patience) as connection:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        assert isinstance(channel, AbstractRobustChannel)
+        publisher = Publisher(channel, app_id=app_id)
+        yield publisher
+        await publisher.drain()

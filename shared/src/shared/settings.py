@@ -1,0 +1,85 @@
+"""All settings, read from the environment once, at start.
+
+The local infrastructure is decided here: an address that is set wins; else the embedded stack that runs under
+`WEFT_HOME`, if one does; else the error says how to get one.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.contracts.errors import InvalidInputError, Problem, invalid
+
+STACK_FILE = "stack.json"  # written by the embedded stack: the addresses of what it started
+SERVICES_FILE = "services.json"  # written by `weft dev`: the addresses of the services
+
+_PREFIX = "WEFT_"
+
+
+class Settings(BaseSettings):
+    """What Weft can be told from outside; each field is the variable WEFT_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
+
+    home: Path = Path(".weft")
+    amqp_url: str | None = Field(default=None, pattern=r"^amqps?://")
+    database_url: str | None = Field(default=None, pattern=r"^postgres(ql)?://")
+    assets_url: str | None = Field(default=None, pattern=r"^[a-z0-9]+://")
+    gateway_url: str | None = Field(default=None, pattern=r"^https?://")
+    llm_base_url: str | None = Field(default=None, pattern=r"^https?://")
+    llm_api_key: SecretStr = SecretStr("none")
+    llm_model: str = "offline"
+    llm_timeout: float = Field(default=120, gt=0)
+    llm_concurrency: int = Field(default=8, ge=1)
+    crop_concurrency: int = Field(default=2, ge=1)
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=0, ge=0, le=65_535)
+    startup_timeout: float = Field(default=30, gt=0)
+    shutdown_timeout: float = Field(default=25, gt=0)
+    log_format: str = Field(default="json", pattern="^(json|console)$")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment; raise InvalidInputError that names each variable that is wrong."""
+        try:
+            settings = cls()
+        except ValidationError as err:
+            raise InvalidInputError(*(_problem(error) for error in err.errors(include_input=False))) from err
+        return settings.model_copy(update=settings._running_addresses())
+
+    def _running_addresses(self) -> dict[str, str]:
+        """Return the addresses of what runs under `home`, for the fields that were not set."""
+        running = {**_read_addresses(self.home / STACK_FILE), **_read_addresses(self.home / SERVICES_FILE)}
+        fields = type(self).model_fields
+        return {name: url for name, url in running.items() if name in fields and getattr(self, name) is None}
+
+    def require(self, name: str) -> str:
+        """Return the address of that field; raise InvalidInputError naming the variable if there is none."""
+        value: str | None = getattr(self, name)
+        if value is None:
+            raise invalid(
+                "setting_missing",
+                f"{_PREFIX}{name.upper()} is not set, and no local stack runs",
+                where=str(self.home),
+                fix="set it, or start the local stack: weft dev",
+            )
+        return value
+
+
+def _read_addresses(path: Path) -> dict[str, str]:
+    try:
+        content: Any = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return {name: value for name, value in content.items() if name.endswith("_url")}
+
+
+def _problem(error: Any) -> Problem:
+    variable = f"{_PREFIX}{str(error['loc'][0]).upper()}"
+    return Problem(
+        code="invalid_setting", message=f"{variable}: {error['msg']}", where=variable, fix=f"correct {variable}"
+    )
