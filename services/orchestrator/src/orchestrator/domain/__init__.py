@@ -1,0 +1,1 @@
+"""What happens next in a run: a pure core without clock, I/O or randomness."""

@@ -1,0 +1,48 @@
+"""What a message from outside means for a run: a new event, a repetition, or nothing."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.domain.decide import decide
+from orchestrator.domain.evolve import evolve, is_repeat
+from orchestrator.domain.state import JournalEvent, RunAccepted, RunState
+from shared.contracts.messages import Message, NodeFailed, NodeSucceeded, RunStart
+from shared.contracts.validation import find_start_problems
+
+Incoming = RunStart | NodeSucceeded | NodeFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The run afterwards, the event to append to its journal (None for a repetition), the messages to publish."""
+
+    state: RunState | None
+    event: JournalEvent | None
+    messages: tuple[Message, ...] = ()
+
+
+def take_in(state: RunState | None, message: Incoming, *, now: datetime) -> Decision:
+    """Decide about one message; a repetition appends nothing and yields the messages of the first time again.
+
+    `state` is None for a run without a journal: a new one, or one that ended so long ago that its journal is
+    gone. A result for the latter is without effect.
+    """
+    if isinstance(message, RunStart):
+        return _take_in_start(state, message, now)
+    if state is None:
+        return Decision(None, None)
+    if is_repeat(state, message):
+        return Decision(state, None, tuple(decide(state, message)))
+    return _accept(state, message)
+
+
+def _take_in_start(state: RunState | None, command: RunStart, now: datetime) -> Decision:
+    if state is not None:
+        return Decision(state, None, tuple(decide(state, state.accepted)))
+    problems = tuple(find_start_problems(command.graph, command.inputs))
+    return _accept(None, RunAccepted(run_id=command.run_id, at=now, command=command, problems=problems))
+
+
+def _accept(state: RunState | None, event: JournalEvent) -> Decision:
+    following = evolve(state, event)
+    return Decision(following, event, tuple(decide(following, event)))

@@ -1,0 +1,46 @@
+"""A workflow graph, indexed for execution; it never changes while a run goes on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.contracts.graph import Edge, Node, WorkflowGraph
+from shared.contracts.node_types import OUTPUT, REGISTRY, NodeType
+from shared.contracts.values import RecordValue, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The nodes by id, the edges into each, and the distinct nodes behind each."""
+
+    nodes: Mapping[str, Node]
+    incoming: Mapping[str, tuple[Edge, ...]]
+    successors: Mapping[str, tuple[str, ...]]
+
+    def node_type(self, node_id: str) -> NodeType:
+        """Return the type of a node of a valid graph."""
+        return REGISTRY[self.nodes[node_id].type]
+
+    def predecessor_count(self, node_id: str) -> int:
+        """Return how many distinct nodes feed a node."""
+        return len({edge.source for edge in self.incoming[node_id]})
+
+
+def make_plan(graph: WorkflowGraph) -> Plan:
+    """Index a valid graph."""
+    incoming: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
+    successors: dict[str, dict[str, None]] = {node.id: {} for node in graph.nodes}
+    for edge in graph.edges:
+        incoming[edge.target].append(edge)
+        successors[edge.source][edge.target] = None
+    return Plan(
+        nodes={node.id: node for node in graph.nodes},
+        incoming={node_id: tuple(edges) for node_id, edges in incoming.items()},
+        successors={node_id: tuple(following) for node_id, following in successors.items()},
+    )
+
+
+def value_at(output: Value, handle: str) -> Value | None:
+    """Return what an output handle gives; None where an optional field was not supplied."""
+    if handle != OUTPUT and isinstance(output, RecordValue):
+        return output.fields.get(handle)
+    return output
