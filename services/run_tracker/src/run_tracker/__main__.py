@@ -1,0 +1,5 @@
+"""python -m run_tracker."""
+
+from run_tracker.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""What events tell about runs and nodes, whatever the order and however often they come."""
