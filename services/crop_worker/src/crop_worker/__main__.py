@@ -1,0 +1,5 @@
+"""python -m crop_worker."""
+
+from crop_worker.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""What cropping means; pure."""
