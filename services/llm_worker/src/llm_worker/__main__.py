@@ -1,0 +1,5 @@
+"""python -m llm_worker."""
+
+from llm_worker.main import main
+
+main()

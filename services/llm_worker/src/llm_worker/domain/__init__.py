@@ -1,0 +1,1 @@
+"""What llm_worker knows without doing I/O."""
