@@ -80,6 +80,12 @@ async def connect_database(url: str, *, name: str, patience: float, schema: str)
         pool.terminate()
 
 
+async def wait_for_database(url: str, *, patience: float) -> None:
+    """Return once the database answers; raise as `connect_database` does if it does not in time."""
+    pool = await _open_patiently(url, "setup", patience)
+    await pool.close()
+
+
 async def _open_patiently(url: str, name: str, patience: float) -> "asyncpg.Pool[asyncpg.Record]":
     deadline = asyncio.get_running_loop().time() + patience
     while True:
@@ -93,33 +99,33 @@ async def _open_patiently(url: str, name: str, patience: float) -> "asyncpg.Pool
                 server_settings={"application_name": f"weft {name}"},
             )
         except _REFUSED as err:
-            raise refused(url, err) from err
+            raise _refused(url, err) from err
         except _GONE as err:
             if asyncio.get_running_loop().time() > deadline:
-                raise unreachable(url, err) from err
+                raise _unreachable(url, err) from err
             await asyncio.sleep(RETRY_SECONDS)
 
 
-def shown(url: str) -> str:
+def _shown(url: str) -> str:
     """Return the address as it may be shown to people."""
     return str(URL(url).with_password(None))
 
 
-def refused(url: str, err: Exception) -> UnavailableError:
+def _refused(url: str, err: Exception) -> UnavailableError:
     """Return the error that says that the database does not let us in."""
     return unavailable(
         "database_refused",
-        f"PostgreSQL at {shown(url)} refuses: {err}",
+        f"PostgreSQL at {_shown(url)} refuses: {err}",
         where="WEFT_DATABASE_URL",
         fix="correct the user, the password and the database name in WEFT_DATABASE_URL",
     )
 
 
-def unreachable(url: str, err: Exception) -> UnavailableError:
+def _unreachable(url: str, err: Exception) -> UnavailableError:
     """Return the error that says that there is no database at that address."""
     return unavailable(
         "database_unreachable",
-        f"no PostgreSQL answers at {shown(url)}: {err or type(err).__name__}",
+        f"no PostgreSQL answers at {_shown(url)}: {err or type(err).__name__}",
         where="WEFT_DATABASE_URL",
         fix="start it, or correct WEFT_DATABASE_URL; without the variable, `weft dev` starts one",
     )

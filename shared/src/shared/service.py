@@ -76,11 +76,13 @@ class Service:
     """What runs in a process: its HTTP side, and what must keep running behind it.
 
     Each of `background` is awaited for as long as the service lives; one that ends, ends the service, so that
-    a process never looks alive while it does nothing.
+    a process never looks alive while it does nothing. `on_stop` is called when the process is asked to stop:
+    it must make endless responses end, since the server waits for those under way.
     """
 
     http: ASGIApp
     background: Sequence[Callable[[], Awaitable[None]]] = ()
+    on_stop: Callable[[], None] | None = None
 
 
 ServiceFactory = Callable[[Settings], AbstractAsyncContextManager[Service]]
@@ -135,17 +137,22 @@ async def serve(settings: Settings, create_service: ServiceFactory) -> None:
             )
         )
         log.info("ready", address=f"http://{settings.http_host}:{listener.getsockname()[1]}")
-        with _on_signals(server.ask_to_exit):
-            await _serve_until_exit(server, listener, service)
+        await _serve_until_exit(server, listener, service)
     log.info("stopped")
 
 
 async def _serve_until_exit(server: _Server, listener: socket.socket, service: Service) -> None:
+    def stop() -> None:
+        if service.on_stop:
+            service.on_stop()
+        server.ask_to_exit()
+
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     background = [asyncio.ensure_future(start()) for start in service.background]
-    ended, _ = await asyncio.wait([serving, *background], return_when=asyncio.FIRST_COMPLETED)
-    server.ask_to_exit()
-    await serving
+    with _on_signals(stop):
+        ended, _ = await asyncio.wait([serving, *background], return_when=asyncio.FIRST_COMPLETED)
+        stop()
+        await serving
     for task in background:
         task.cancel()
     for task in ended:

@@ -26,7 +26,7 @@ async def declare_topology(settings: Settings) -> None:
 
 def set_up(settings: Settings) -> None:
     """Migrate the database and declare the topology; both do only what is missing."""
-    migrate(settings.require("database_url"))
+    migrate(settings.require("database_url"), patience=settings.startup_timeout)
     asyncio.run(declare_topology(settings))
 
 

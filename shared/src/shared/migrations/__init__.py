@@ -14,12 +14,11 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from structlog import get_logger
 
-from shared.database import refused, unreachable
+from shared.database import wait_for_database
 
 # Any number that no other user of the database takes for its own: one set-up at a time.
 _LOCK = 0x5745_4654
@@ -35,26 +34,24 @@ def _packages() -> Iterator[tuple[str, Path]]:
         yield entry.name, Path(module.__file__).parent / "versions"
 
 
-def migrate(url: str) -> None:
+def migrate(url: str, *, patience: float) -> None:
     """Bring every installed package's schema to its newest version; nothing is done where it is there already.
 
-    Raises UnavailableError `database_unreachable` or `database_refused`.
+    A database that is still starting is waited for, `patience` seconds at most. Raises UnavailableError
+    `database_unreachable` or `database_refused`.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    asyncio.run(_migrate(url))
+    asyncio.run(_migrate(url, patience))
 
 
-async def _migrate(url: str) -> None:
+async def _migrate(url: str, patience: float) -> None:
+    await wait_for_database(url, patience=patience)
     engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             for schema, versions in _packages():
                 await connection.run_sync(_upgrade, schema, versions)
-    except DBAPIError as err:
-        raise refused(url, err.orig or err) from err
-    except OSError as err:
-        raise unreachable(url, err) from err
     finally:
         await engine.dispose()
 

@@ -1,0 +1,65 @@
+"""What all tests share: which broker and database they run on.
+
+The default is an embedded stack of the tests' own. `--containers` runs the same tests on the images that
+docker-compose.yml names, and adds the tests of docker-compose.yml itself.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from testcontainers.core.container import DockerContainer
+
+from shared.embedded.stack import EmbeddedStack
+from shared.settings import Settings
+from shared.setup import set_up
+
+POSTGRES_IMAGE = "postgres:17"
+RABBITMQ_IMAGE = "rabbitmq:4-management"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--containers", action="store_true", help="run on containers instead of the embedded stack")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--containers"):
+        return
+    deselected = [item for item in items if item.get_closest_marker("containers")]
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = [item for item in items if item not in deselected]
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Return the settings of a running, prepared PostgreSQL and RabbitMQ; one for the whole session."""
+    home = tmp_path_factory.mktemp("stack")
+    running = _containers(home) if request.config.getoption("--containers") else _embedded(home)
+    for settings in running:
+        set_up(settings)
+        yield settings
+
+
+def _embedded(home: Path) -> Iterator[Settings]:
+    with EmbeddedStack(home) as urls:
+        yield Settings(home=home, amqp_url=urls.amqp_url, database_url=urls.database_url, assets_url=urls.assets_url)
+
+
+def _containers(home: Path) -> Iterator[Settings]:
+    postgres = DockerContainer(POSTGRES_IMAGE).with_env("POSTGRES_PASSWORD", "test").with_exposed_ports(5432)
+    rabbitmq = DockerContainer(RABBITMQ_IMAGE).with_env("RABBITMQ_DEFAULT_USER", "test")
+    rabbitmq = rabbitmq.with_env("RABBITMQ_DEFAULT_PASS", "test").with_exposed_ports(5672)
+    assets = home / "assets"
+    assets.mkdir()
+    with postgres, rabbitmq:
+        yield Settings(
+            home=home,
+            amqp_url=f"amqp://test:test@{_address(rabbitmq, 5672)}/",
+            database_url=f"postgresql://postgres:test@{_address(postgres, 5432)}/postgres",
+            assets_url=assets.as_uri(),
+            startup_timeout=60,
+        )
+
+
+def _address(container: DockerContainer, port: int) -> str:
+    return f"{container.get_container_host_ip()}:{container.get_exposed_port(port)}"

@@ -1,0 +1,239 @@
+"""Publishing and consuming on a real broker: nothing unconfirmed passes for published, nothing is lost or doubled."""
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from aio_pika import Message as AmqpMessage
+
+from shared import topology
+from shared.contracts.errors import Problem, UnavailableError, unavailable
+from shared.contracts.graph import WorkflowGraph
+from shared.contracts.messages import NodeExecute, NodeFailed, RunStart, read_command, read_result
+from shared.messaging.batches import BatchConsumer
+from shared.messaging.connection import connect
+from shared.messaging.publisher import open_publisher
+from shared.topology import COMMANDS_QUEUE, HISTORY_QUEUE, RESULTS_QUEUE, check_queue
+
+pytestmark = pytest.mark.usefixtures("empty_queues")
+GRAPH = WorkflowGraph(nodes=())
+
+
+def run_start():
+    return RunStart(run_id=uuid4(), graph=GRAPH)
+
+
+def failed():
+    return NodeFailed(
+        run_id=uuid4(), node_id="n", node_type="llm", at=datetime.now(UTC), error=Problem(code="x", message="x")
+    )
+
+
+class Collector:
+    """A handler that records batches, and reports when enough messages have come."""
+
+    def __init__(self, expected, handle=None):
+        self.batches = []
+        self.expected = expected
+        self.done = asyncio.Event()
+        self.react = handle
+
+    @property
+    def messages(self):
+        return [message for batch in self.batches for message in batch]
+
+    async def handle(self, batch):
+        if self.react:
+            await self.react(batch)
+        self.batches.append(batch)
+        if len(self.messages) >= self.expected:
+            self.done.set()
+
+
+async def consume(channel, collector, readers=None):
+    consumer = BatchConsumer(channel, readers or {COMMANDS_QUEUE: read_command}, collector.handle)
+    await consumer.start()
+    async with asyncio.timeout(15):
+        await collector.done.wait()
+    await consumer.stop()
+
+
+async def depth(channel, queue):
+    return (await check_queue(channel, queue)).declaration_result.message_count
+
+
+async def next_message(channel, queue):
+    """Wait for a message in a queue, take it and return it."""
+    declared = await channel.get_queue(queue)
+    async with declared.iterator(timeout=15) as messages:
+        message = await anext(messages)
+        await message.ack()
+    return message
+
+
+async def test_a_published_message_is_in_its_queue_with_all_properties(channel, publisher):
+    command = run_start()
+    await publisher.publish(command)
+    message = await next_message(channel, COMMANDS_QUEUE)
+    assert read_command(message.body) == command
+    assert message.message_id == command.message_id
+    assert message.correlation_id == str(command.run_id)
+    assert (message.type, message.content_type, message.app_id) == ("run.start", "application/json", "test")
+    assert message.delivery_mode == 2
+    assert message.timestamp is not None
+
+
+async def test_a_message_that_no_queue_would_get_is_an_error(publisher):
+    job = NodeExecute(run_id=uuid4(), node_id="n", node_type="sharpen")
+    with pytest.raises(UnavailableError) as raised:
+        await publisher.publish(job)
+    assert raised.value.code == "unroutable"
+    assert "sharpen" in str(raised.value)
+
+
+async def test_equal_messages_of_a_batch_are_published_once(channel, publisher):
+    command = run_start()
+    await publisher.publish_all([command, run_start(), command])
+    collector = Collector(2)
+    await consume(channel, collector)
+    assert len(collector.messages) == 2
+
+
+async def test_publishing_the_same_message_at_the_same_time_is_safe(channel, publisher):
+    command = run_start()
+    await asyncio.gather(*(publisher.publish(command) for _ in range(5)))
+    collector = Collector(5)
+    await consume(channel, collector)
+    assert {message.run_id for message in collector.messages} == {command.run_id}
+
+
+async def test_results_of_workers_reach_orchestrator_and_tracker(channel, publisher):
+    await publisher.publish(failed())
+    assert (await next_message(channel, RESULTS_QUEUE)).type == "node.failed"
+    assert (await next_message(channel, HISTORY_QUEUE)).type == "node.failed"
+
+
+async def test_what_has_arrived_together_is_handled_together_and_in_order(channel, publisher):
+    commands = [run_start() for _ in range(300)]
+    for command in commands:
+        await publisher.publish(command)
+    collector = Collector(300)
+    await consume(channel, collector)
+    assert [message.run_id for message in collector.messages] == [command.run_id for command in commands]
+    assert max(map(len, collector.batches)) > 1
+    assert await depth(channel, COMMANDS_QUEUE) == 0
+
+
+async def test_one_handler_takes_from_several_queues(channel, publisher):
+    await publisher.publish_all([run_start(), failed(), run_start()])
+    collector = Collector(3)
+    await consume(channel, collector, {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result})
+    assert sorted(type(message).__name__ for message in collector.messages) == ["NodeFailed", "RunStart", "RunStart"]
+
+
+async def test_an_unreadable_message_is_dead_lettered_and_its_neighbours_are_handled(channel, publisher):
+    exchange = await channel.get_exchange(topology.RUNS)
+    await publisher.publish(run_start())
+    await exchange.publish(AmqpMessage(b"{not json", message_id="poison"), "run.start")
+    await publisher.publish(run_start())
+    collector = Collector(2)
+    await consume(channel, collector)
+    assert (await next_message(channel, f"dead.{COMMANDS_QUEUE}")).message_id == "poison"
+    assert await depth(channel, COMMANDS_QUEUE) == 0
+
+
+async def test_a_message_that_cannot_be_handled_is_isolated_from_its_batch(channel, publisher):
+    commands = [run_start() for _ in range(20)]
+    poison = commands[7].run_id
+
+    async def refuse_poison(batch):
+        if any(message.run_id == poison for message in batch):
+            raise ValueError("poison")
+
+    await publisher.publish_all(commands)
+    collector = Collector(19, refuse_poison)
+    await consume(channel, collector)
+    assert {message.run_id for message in collector.messages} == {c.run_id for c in commands} - {poison}
+    assert (await next_message(channel, f"dead.{COMMANDS_QUEUE}")).correlation_id == str(poison)
+
+
+async def test_while_something_is_unavailable_the_batch_is_kept_and_tried_again(channel, publisher):
+    attempts = []
+
+    async def fail_twice(batch):
+        attempts.append(batch)
+        if len(attempts) < 3:
+            raise unavailable("database_unavailable", "away")
+
+    await publisher.publish(run_start())
+    collector = Collector(1, fail_twice)
+    await consume(channel, collector)
+    assert len(attempts) == 3
+    assert await depth(channel, f"dead.{COMMANDS_QUEUE}") == 0
+
+
+async def test_a_batch_in_hand_when_stopping_goes_back_to_its_queue(stack, channel, publisher):
+    entered = asyncio.Event()
+
+    async def never_available(_):
+        entered.set()
+        raise unavailable("database_unavailable", "away")
+
+    command = run_start()
+    await publisher.publish(command)
+    async with connect(stack.amqp_url, name="test", patience=5) as connection:
+        consumer = BatchConsumer(await connection.channel(), {COMMANDS_QUEUE: read_command}, never_available)
+        await consumer.start()
+        async with asyncio.timeout(10):
+            await entered.wait()
+        await consumer.stop()
+    assert (await next_message(channel, COMMANDS_QUEUE)).message_id == command.message_id
+    assert await depth(channel, f"dead.{COMMANDS_QUEUE}") == 0
+
+
+async def test_nothing_is_acknowledged_before_the_handler_returns(stack, channel, publisher):
+    """A connection lost while the handler works: the message comes again."""
+    command = run_start()
+    await publisher.publish(command)
+    working = asyncio.Event()
+
+    async def work_forever(_):
+        working.set()
+        await asyncio.Event().wait()
+
+    async with connect(stack.amqp_url, name="test", patience=5) as connection:
+        consumer = BatchConsumer(await connection.channel(), {COMMANDS_QUEUE: read_command}, work_forever)
+        await consumer.start()
+        async with asyncio.timeout(10):
+            await working.wait()
+    again = await next_message(channel, COMMANDS_QUEUE)
+    assert again.message_id == command.message_id
+    assert again.redelivered
+
+
+async def test_declaring_the_topology_again_changes_nothing(channel, publisher):
+    await publisher.publish(run_start())
+    await topology.declare(channel)
+    assert (await next_message(channel, COMMANDS_QUEUE)).type == "run.start"
+
+
+async def test_a_missing_queue_is_named(stack):
+    async with connect(stack.amqp_url, name="test", patience=5) as connection:
+        with pytest.raises(UnavailableError) as raised:
+            await check_queue(await connection.channel(), "jobs.sharpen")
+    assert raised.value.code == "topology_missing"
+    assert "jobs.sharpen" in str(raised.value)
+
+
+async def test_no_broker_and_a_wrong_password_are_told_apart(stack):
+    with pytest.raises(UnavailableError) as raised:
+        async with open_publisher("amqp://nobody@127.0.0.1:1/", app_id="test", patience=0):
+            pass
+    assert raised.value.code == "broker_unreachable"
+    wrong = "amqp://nobody:secret@" + stack.amqp_url.rsplit("@", 1)[1]
+    with pytest.raises(UnavailableError) as raised:
+        async with open_publisher(wrong, app_id="test", patience=0):
+            pass
+    assert raised.value.code == "broker_refused"
+    assert "secret" not in str(raised.value)

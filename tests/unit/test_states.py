@@ -1,0 +1,50 @@
+"""The transition table, and how a run ends."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.contracts.states import (
+    FINAL_NODE_STATUSES,
+    NODE_TRANSITIONS,
+    IllegalTransitionError,
+    NodeStatus,
+    RunStatus,
+    final_run_status,
+    node_transition,
+)
+
+OK, BAD, SKIPPED = NodeStatus.SUCCESS, NodeStatus.FAILED, NodeStatus.SKIPPED
+
+
+@given(st.sampled_from(NodeStatus), st.sampled_from(NodeStatus))
+def test_only_the_tables_transitions_are_legal(current, following):
+    if following in NODE_TRANSITIONS[current]:
+        assert node_transition(current, following) is following
+    else:
+        with pytest.raises(IllegalTransitionError):
+            node_transition(current, following)
+
+
+def test_final_states_lead_nowhere():
+    assert {NodeStatus.SUCCESS, NodeStatus.FAILED, NodeStatus.SKIPPED, NodeStatus.CANCELLED} == FINAL_NODE_STATUSES
+
+
+def test_every_state_can_be_reached_and_left_for_a_final_one():
+    reached = {following for transitions in NODE_TRANSITIONS.values() for following in transitions}
+    assert reached == set(NodeStatus) - {NodeStatus.PENDING}
+
+
+@pytest.mark.parametrize(
+    ("workers", "others", "status"),
+    [
+        ([OK, OK], [OK], RunStatus.COMPLETED),
+        ([], [OK], RunStatus.COMPLETED),
+        ([OK, BAD], [OK, SKIPPED], RunStatus.PARTIAL),
+        ([OK], [SKIPPED], RunStatus.PARTIAL),
+        ([BAD, SKIPPED], [OK], RunStatus.FAILED),
+        ([], [BAD], RunStatus.FAILED),
+    ],
+)
+def test_how_a_run_ends(workers, others, status):
+    assert final_run_status(workers, others) is status
