@@ -1,0 +1,73 @@
+"""Settings: what is set wins, then what runs in the folder; a wrong one is named with what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shared.contracts.errors import InvalidInputError
+from shared.settings import SERVICES_FILE, STACK_FILE, Settings
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch, tmp_path):
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"WEFT_{name.upper()}", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_anything_the_home_is_in_this_folder_and_addresses_are_missing():
+    settings = Settings.load()
+    assert settings.home == Path(".weft")
+    with pytest.raises(InvalidInputError) as raised:
+        settings.require("amqp_url")
+    assert raised.value.code == "setting_missing"
+    assert "WEFT_AMQP_URL" in str(raised.value)
+    assert "weft dev" in str(raised.value)
+
+
+def test_addresses_come_from_the_stack_that_runs_unless_they_are_set(monkeypatch, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / STACK_FILE).write_text(
+        json.dumps({"amqp_url": "amqp://stack", "database_url": "postgresql://stack", "pid": 1})
+    )
+    (home / SERVICES_FILE).write_text(json.dumps({"gateway_url": "http://127.0.0.1:1", "services": {}}))
+    monkeypatch.setenv("WEFT_HOME", str(home))
+    monkeypatch.setenv("WEFT_DATABASE_URL", "postgresql://mine")
+    settings = Settings.load()
+    assert settings.require("amqp_url") == "amqp://stack"
+    assert settings.require("database_url") == "postgresql://mine"
+    assert settings.require("gateway_url") == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WEFT_AMQP_URL", "http://localhost"),
+        ("WEFT_DATABASE_URL", "mysql://localhost"),
+        ("WEFT_HTTP_PORT", "high"),
+        ("WEFT_HTTP_PORT", "65536"),
+        ("WEFT_LLM_TIMEOUT", "-1"),
+        ("WEFT_LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_wrong_value_is_named_and_not_repeated(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidInputError) as raised:
+        Settings.load()
+    assert raised.value.code == "invalid_setting"
+    assert name in str(raised.value)
+
+
+def test_all_wrong_values_are_named_at_once(monkeypatch):
+    monkeypatch.setenv("WEFT_AMQP_URL", "x")
+    monkeypatch.setenv("WEFT_LLM_TIMEOUT", "y")
+    with pytest.raises(InvalidInputError) as raised:
+        Settings.load()
+    assert {problem.where for problem in raised.value.problems} == {"WEFT_AMQP_URL", "WEFT_LLM_TIMEOUT"}
+
+
+def test_the_key_of_the_model_is_never_shown(monkeypatch):
+    monkeypatch.setenv("WEFT_LLM_API_KEY", "planted-canary")
+    assert "planted-canary" not in repr(Settings.load())
