@@ -9,7 +9,7 @@ from aio_pika import Message as AmqpMessage
 from tests.integration.test_messaging import next_message
 
 from shared.contracts.errors import invalid, unavailable
-from shared.contracts.messages import NodeExecute, read_result
+from shared.contracts.messages import NodeExecute, NodeFailed, NodeSucceeded, read_result
 from shared.contracts.values import TextValue
 from shared.topology import JOBS, RESULTS_QUEUE, check_queue
 from shared.worker import Succeeded, worker_service
@@ -42,7 +42,7 @@ async def result_of(stack, channel, publisher, body):
 
 async def test_a_job_becomes_a_result(stack, channel, publisher):
     result = await result_of(stack, channel, publisher, echo)
-    assert result.kind == "node.succeeded"
+    assert isinstance(result, NodeSucceeded)
     assert result.output == TextValue(text="ask")
     assert result.seconds is not None
 
@@ -55,8 +55,10 @@ async def test_bad_input_fails_for_good_and_an_absent_service_may_be_tried_again
         raise unavailable("asset_store_unavailable", "away")
 
     refused = await result_of(stack, channel, publisher, refuse)
+    assert isinstance(refused, NodeFailed)
     assert (refused.error.code, refused.retryable) == ("image_corrupt", False)
     away = await result_of(stack, channel, publisher, be_away)
+    assert isinstance(away, NodeFailed)
     assert (away.error.code, away.retryable) == ("asset_store_unavailable", True)
 
 
@@ -65,6 +67,7 @@ async def test_a_defect_of_the_body_fails_the_node_and_not_the_worker(stack, cha
         raise ZeroDivisionError("secret detail")
 
     result = await result_of(stack, channel, publisher, stumble)
+    assert isinstance(result, NodeFailed)
     assert result.error.code == "internal_error"
     assert "secret detail" not in result.error.message
     assert (await result_of(stack, channel, publisher, echo)).kind == "node.succeeded"
@@ -115,5 +118,6 @@ async def test_stopping_finishes_the_job_in_hand(stack, channel, publisher):
             await begun.wait()
         asyncio.get_running_loop().call_later(0.2, finish.set)
     result = read_result((await next_message(channel, RESULTS_QUEUE)).body)
+    assert isinstance(result, NodeSucceeded)
     assert result.output == TextValue(text="finished")
     assert (await check_queue(channel, "jobs.llm")).declaration_result.message_count == 0

@@ -23,6 +23,7 @@ from shared.contracts.errors import InvalidInputError, Problem, UnavailableError
 from shared.contracts.messages import NodeExecute, NodeFailed, NodeStarted, NodeSucceeded, Usage, read_job
 from shared.contracts.node_types import REGISTRY
 from shared.contracts.values import Value
+from shared.messaging.connection import RECONNECT_SECONDS
 from shared.messaging.publisher import Publisher, open_publisher
 from shared.service import Check, Service, health_app, new_registry
 from shared.settings import Settings
@@ -157,7 +158,13 @@ async def worker_service(
     app_id = f"{node_type}_worker"
     async with open_publisher(url, app_id=app_id, patience=settings.startup_timeout) as publisher:
         await publisher.check_queue(queue)
-        broker = RabbitBroker(url, app_id=app_id, graceful_timeout=settings.shutdown_timeout, reconnect_interval=1.0)
+        broker = RabbitBroker(
+            url,
+            app_id=app_id,
+            graceful_timeout=settings.shutdown_timeout,
+            reconnect_interval=RECONNECT_SECONDS,
+            logger=None,
+        )
         subscriber = broker.subscriber(
             RabbitQueue(queue, declare=False),
             channel=Channel(prefetch_count=concurrency),

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from shared.contracts.base import Contract
 
@@ -31,11 +31,15 @@ class AssetRef(Contract):
     height: int = Field(gt=0)
 
 
+def _without_nul(text: str) -> str:
+    return text.replace("\0", "\ufffd")
+
+
 class TextValue(Contract):
-    """A text."""
+    """A text. PostgreSQL keeps no NUL, and an answer that was paid for is not to be lost by one: it is replaced."""
 
     type: Literal["text"] = "text"
-    text: str
+    text: Annotated[str, AfterValidator(_without_nul)]
 
 
 class ImageValue(Contract):

@@ -5,6 +5,7 @@ An idle consumer handles a message the moment it comes; under load batches grow 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,6 +22,7 @@ T = TypeVar("T")
 MAX_BATCH = 200
 FIRST_PAUSE = 0.1  # seconds between attempts while something that is needed is away; doubles up to the last
 LAST_PAUSE = 5.0
+CANCEL_TIMEOUT = 3.0  # seconds; a broker that is away ends the consumer in its own way
 
 log = get_logger(__name__)
 
@@ -70,9 +72,10 @@ class BatchConsumer(Generic[T]):
         """Take no more messages, finish the batch in hand; what is left goes back to its queue."""
         for tag, queue in self._consumers.items():
             try:
-                await queue.cancel(tag)
-            except AMQPError as err:
-                log.info("consumer was gone already", reason=str(err))
+                async with asyncio.timeout(CANCEL_TIMEOUT):
+                    await queue.cancel(tag)
+            except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
+                log.info("consumer was gone already", reason=str(err) or type(err).__name__)
         self._stopping.set()
         if self._loop:
             await self._loop
@@ -152,8 +155,12 @@ class BatchConsumer(Generic[T]):
                 if self._stopping.is_set():
                     raise
                 log.warning("batch waits", size=len(deliveries), reason=str(err), pause=pause)
-                await asyncio.sleep(pause)
+                await self._pause(pause)
                 pause = min(2 * pause, LAST_PAUSE)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _acknowledge(self, deliveries: Sequence[Delivery[T]]) -> None:
         for incoming, multiple in self._settled.plan([delivery.incoming for delivery in deliveries]):

@@ -6,14 +6,18 @@ from contextlib import asynccontextmanager
 
 import aio_pika
 from aio_pika.abc import AbstractRobustConnection
-from aiormq.exceptions import AMQPConnectionError, AuthenticationError, ProbableAuthenticationError
+from aiormq.exceptions import AMQPConnectionError, AMQPError, AuthenticationError, ProbableAuthenticationError
+from structlog import get_logger
 from yarl import URL
 
 from shared.contracts.errors import UnavailableError, unavailable
 
 RECONNECT_SECONDS = 1.0
 RETRY_SECONDS = 0.2
+CLOSE_TIMEOUT = 5.0  # seconds; a broker that is away must not keep a service from ending
 _REFUSED_FOR_GOOD = (AuthenticationError, ProbableAuthenticationError)
+
+log = get_logger(__name__)
 
 
 def without_password(url: str) -> str:
@@ -32,7 +36,15 @@ async def connect(url: str, *, name: str, patience: float) -> AsyncGenerator[Abs
     try:
         yield connection
     finally:
-        await connection.close()
+        await _close(connection)
+
+
+async def _close(connection: AbstractRobustConnection) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await connection.close()
+    except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
+        log.info("connection not closed in order", reason=str(err) or type(err).__name__)
 
 
 async def _connect_patiently(url: str, name: str, patience: float) -> AbstractRobustConnection:

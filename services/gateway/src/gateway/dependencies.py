@@ -1,0 +1,29 @@
+"""What the routes work with."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from gateway.live import LiveEvents
+from gateway.runs import Runs
+from gateway.uploads import Uploads
+from gateway.workflows import Workflows
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Everything behind the HTTP API, connected."""
+
+    workflows: Workflows
+    runs: Runs
+    live: LiveEvents
+    uploads: Uploads
+
+
+def get_dependencies(request: Request) -> Dependencies:
+    """Return what the application was created with."""
+    return request.app.state.dependencies
+
+
+Connected = Annotated[Dependencies, Depends(get_dependencies)]

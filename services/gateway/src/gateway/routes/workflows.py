@@ -1,0 +1,94 @@
+"""/api/workflows: keep workflows, find them, execute them."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Path, Query, Response
+
+from gateway.dependencies import Connected
+from gateway.problems import problem_responses
+from gateway.views import ExecuteRequest, RunList, WorkflowDraft, WorkflowList, WorkflowView
+from shared.contracts.errors import InvalidInputError
+from shared.contracts.graph import read_graph
+from shared.contracts.messages import RunStart
+from shared.contracts.queries import MAX_PAGE, RunView
+from shared.contracts.validation import ensure_startable, find_problems
+
+UNTITLED = "untitled"
+
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="how many at most")]
+WorkflowId = Annotated[UUID, Path(alias="workflowId")]
+
+router = APIRouter(
+    prefix="/api/workflows",
+    tags=["workflows"],
+    responses=problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    response_model_exclude_none=True,
+    responses={
+        **problem_responses(HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+        int(HTTPStatus.OK): {"model": WorkflowView, "description": "It was kept before."},
+    },
+)
+async def create_workflow(draft: WorkflowDraft, connected: Connected, response: Response) -> WorkflowView:
+    """Keep a workflow. All that is wrong with it is told at once."""
+    graph = read_graph(draft.graph)
+    if problems := find_problems(graph):
+        raise InvalidInputError(*problems)
+    name = draft.name or graph.name or UNTITLED
+    workflow, is_new = await connected.workflows.add(draft.id or uuid4(), name, graph)
+    if not is_new:
+        response.status_code = HTTPStatus.OK
+    return workflow
+
+
+@router.get("")
+async def list_workflows(connected: Connected, limit: Limit = 50) -> WorkflowList:
+    """List the latest version of each workflow, newest first."""
+    return WorkflowList(workflows=await connected.workflows.newest(limit))
+
+
+@router.get("/{workflowId}", response_model_exclude_none=True, responses=problem_responses(HTTPStatus.NOT_FOUND))
+async def get_workflow(workflow_id: WorkflowId, connected: Connected) -> WorkflowView:
+    """Return the latest version of a workflow."""
+    return await connected.workflows.get(workflow_id)
+
+
+@router.post(
+    "/{workflowId}/execute",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model_exclude_none=True,
+    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+)
+async def execute_workflow(
+    workflow_id: WorkflowId, connected: Connected, response: Response, request: ExecuteRequest | None = None
+) -> RunView:
+    """Start a run of the latest version. Accepted means that the start is safe in the broker."""
+    request = request or ExecuteRequest()
+    workflow = await connected.workflows.get(workflow_id)
+    ensure_startable(workflow.graph, request.inputs)
+    message = RunStart(
+        run_id=request.run_id or uuid4(),
+        graph=workflow.graph.model_copy(update={"name": workflow.name}),
+        inputs=request.inputs,
+        workflow_id=workflow.id,
+        workflow_version=workflow.version,
+        trigger_run_id=request.trigger_run_id,
+    )
+    response.headers["Location"] = f"/api/workflows/runs/{message.run_id}"
+    return await connected.runs.start(message)
+
+
+@router.get("/{workflowId}/runs", response_model_exclude_none=True, responses=problem_responses(HTTPStatus.NOT_FOUND))
+async def list_workflow_runs(workflow_id: WorkflowId, connected: Connected, limit: Limit = 50) -> RunList:
+    """List the runs of a workflow, newest first, without their nodes."""
+    runs = await connected.runs.newest(workflow_id, limit)
+    if not runs:
+        await connected.workflows.get(workflow_id)  # no runs of no workflow is a mistake, not an answer
+    return RunList(runs=runs)

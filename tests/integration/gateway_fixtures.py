@@ -1,0 +1,142 @@
+"""The gateway as a process of its own, and a line to the broker or database that can be cut."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx2
+from yarl import URL
+
+
+@dataclass
+class GatewayProcess:
+    process: asyncio.subprocess.Process
+    client: httpx2.AsyncClient
+
+    async def stop(self):
+        """Ask it to stop, and return its exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def gateway_process(settings):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway"),
+        env={**os.environ, **environment(settings)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr
+    async with asyncio.timeout(30):
+        address = await ready_address(process.stderr)
+    draining = asyncio.create_task(process.stderr.read())
+    async with httpx2.AsyncClient(base_url=address, timeout=20, trust_env=False) as client:
+        gateway = GatewayProcess(process, client)
+        try:
+            yield gateway
+        finally:
+            await gateway.stop()
+            await draining
+
+
+def environment(settings):
+    names = ("home", "amqp_url", "database_url", "assets_url")
+    return {f"WEFT_{name.upper()}": str(getattr(settings, name)) for name in names}
+
+
+async def ready_address(logs):
+    async for line in logs:
+        entry = json.loads(line)
+        if entry["event"] == "ready":
+            return entry["address"]
+    raise AssertionError("the gateway ended before it was ready")
+
+
+class Line:
+    """A TCP line to a server, on a port of its own. Cut, it refuses; frozen, it says nothing."""
+
+    def __init__(self, target):
+        self.target = URL(target)
+        self.port = 0
+        self.server = None
+        self.writers = set()
+        self.flowing = asyncio.Event()
+        self.flowing.set()
+
+    @property
+    def url(self):
+        return str(self.target.with_host("127.0.0.1").with_port(self.port))
+
+    async def restore(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", self.port)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def cut(self):
+        assert self.server
+        self.server.close()
+        for writer in tuple(self.writers):
+            writer.transport.abort()
+        await self.server.wait_closed()
+
+    async def freeze(self):
+        self.flowing.clear()
+
+    async def thaw(self):
+        self.flowing.set()
+
+    async def serve(self, reader, writer):
+        there, back = await asyncio.open_connection(self.target.host, self.target.port)
+        self.writers |= {writer, back}
+        try:
+            await asyncio.gather(self.forward(reader, back), self.forward(there, writer))
+        except OSError:
+            pass  # cut
+        finally:
+            self.writers -= {writer, back}
+            writer.transport.abort()
+            back.transport.abort()
+
+    async def forward(self, reader, writer):
+        while data := await reader.read(65_536):
+            await self.flowing.wait()
+            writer.write(data)
+            await writer.drain()
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def line_to(target):
+    line = Line(target)
+    await line.restore()
+    try:
+        yield line
+    finally:
+        await line.thaw()
+        await line.cut()
+
+
+@asynccontextmanager
+async def gateway_on_line(settings, address):
+    """Yield a line to the server at `address`, and a gateway that knows the server by that line only."""
+    async with (
+        line_to(getattr(settings, address)) as line,
+        gateway_process(settings.model_copy(update={address: line.url})) as gateway,
+    ):
+        yield line, gateway
+
+
+async def events_of(answer):
+    """Yield what an event stream tells: kind and data."""
+    kind = None
+    async for line in answer.aiter_lines():
+        name, _, value = line.partition(": ")
+        if name == "event":
+            kind = value
+        elif name == "data":
+            yield kind, json.loads(value)

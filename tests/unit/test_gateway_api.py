@@ -1,0 +1,245 @@
+"""The HTTP API without anything behind it: what is refused, how errors look, what is documented."""
+
+import io
+from unittest.mock import create_autospec
+
+import httpx2
+import pytest
+from PIL import Image
+
+from gateway.app import create_app, openapi_document
+from gateway.body_limit import LINGER_BYTES, MAX_BODY_BYTES, MAX_FILE_BYTES
+from gateway.dependencies import Dependencies
+from gateway.live import LiveEvents
+from gateway.runs import Runs
+from gateway.uploads import Uploads
+from gateway.workflows import Workflows
+from shared.assets import AssetStore
+from shared.contracts.errors import invalid, unavailable
+from shared.contracts.node_types import REGISTRY
+from shared.contracts.values import AssetRef
+
+RUN_PATH = "/api/workflows/runs/00000000-0000-0000-0000-000000000001"
+
+
+@pytest.fixture
+def assets(tmp_path):
+    return AssetStore.from_url(tmp_path.as_uri())
+
+
+@pytest.fixture
+def dependencies(assets):
+    workflows, runs = create_autospec(Workflows, instance=True), create_autospec(Runs, instance=True)
+    return Dependencies(workflows, runs, LiveEvents(), Uploads(assets))
+
+
+@pytest.fixture
+async def client(dependencies):
+    transport = httpx2.ASGITransport(create_app(dependencies), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client
+
+
+def picture(image_format="PNG", size=(4, 2)):
+    buffer = io.BytesIO()
+    Image.new("RGB", size, "red").save(buffer, image_format)
+    return buffer.getvalue()
+
+
+def problem(answer, status, code):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document = answer.json()
+    assert (document["type"], document["status"], document["code"]) == ("about:blank", status, code)
+    assert document["problems"][0]["code"] == code
+    assert document["problems"][0]["message"] == document["detail"]
+    return document
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
+async def test_a_picture_is_kept_the_same_from_a_form_and_from_the_body(client, assets, image_format):
+    data = picture(image_format)
+    as_form = await client.post("/api/uploads", files={"file": ("anything.txt", data)})
+    as_body = await client.post("/api/uploads", content=data)
+    assert (as_form.status_code, as_body.status_code) == (201, 201)
+    assert as_form.json() == as_body.json()
+    reference = AssetRef.model_validate(as_form.json()["asset"])
+    assert (reference.width, reference.height) == (4, 2)
+    assert await assets.get(reference) == data
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        (b"", 422, "empty_file"),
+        (b"<svg/>", 415, "unsupported_format"),
+        (picture()[:40], 422, "image_corrupt"),
+        (bytes(MAX_FILE_BYTES + 1), 413, "file_too_large"),
+    ],
+)
+async def test_what_is_no_acceptable_picture_is_refused(client, data, status, code):
+    problem(await client.post("/api/uploads", content=data), status, code)
+    problem(await client.post("/api/uploads", files={"file": ("x.png", data)}), status, code)
+
+
+@pytest.mark.parametrize("form", [{"files": {"other": b"x"}}, {"data": {"file": "x"}, "files": {"other": b"x"}}])
+async def test_a_form_without_the_file_is_refused(client, form):
+    assert problem(await client.post("/api/uploads", **form), 422, "invalid_request")["problems"][0]["where"] == "file"
+
+
+async def test_a_broken_form_is_refused(client):
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    problem(await client.post("/api/uploads", content=b"--b\r\nnonsense", headers=headers), 422, "invalid_request")
+
+
+CHUNK = 1024 * 1024
+
+
+class Body:
+    """A body that is sent for as long as somebody reads it."""
+
+    def __init__(self):
+        self.sent = 0
+
+    async def __aiter__(self):
+        while True:
+            self.sent += CHUNK
+            yield bytes(CHUNK)
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-length": str(MAX_BODY_BYTES + 1)}])
+@pytest.mark.parametrize("path", ["/api/uploads", "/api/workflows"])
+async def test_reading_stops_after_the_limit(client, path, headers):
+    body = Body()
+    answer = await client.post(path, content=body, headers={"content-type": "application/json", **headers})
+    problem(answer, 413, "file_too_large")
+    assert answer.headers["connection"] == "close"
+    assert body.sent <= MAX_BODY_BYTES + LINGER_BYTES + 2 * CHUNK
+
+
+async def test_a_full_asset_store_is_told_as_unavailable(client, assets, monkeypatch):
+    async def fail(*_):
+        raise unavailable("asset_store_unavailable", "full")
+
+    monkeypatch.setattr(assets, "put_image", fail)
+    answer = await client.post("/api/uploads", content=picture())
+    problem(answer, 503, "asset_store_unavailable")
+    assert answer.headers["retry-after"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (invalid("workflow_not_found", "x"), 404),
+        (invalid("run_not_found", "x"), 404),
+        (invalid("workflow_conflict", "x"), 409),
+        (invalid("cycle", "x"), 422),
+        (unavailable("no_answer", "x"), 503),
+    ],
+)
+async def test_errors_have_their_status(client, dependencies, error, status):
+    dependencies.runs.get.side_effect = error
+    problem(await client.get(RUN_PATH), status, error.code)
+    problem(await client.get(f"{RUN_PATH}/events"), status, error.code)
+
+
+async def test_a_defect_is_told_without_its_details(client, dependencies):
+    dependencies.runs.get.side_effect = KeyError("secret")
+    answer = await client.get(RUN_PATH)
+    problem(answer, 500, "internal_error")
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("DELETE", "/api/workflows", 405, "method_not_allowed"),
+        ("GET", "/api/workflows/not-a-uuid", 422, "invalid_request"),
+        ("GET", "/api/workflows?limit=0", 422, "invalid_request"),
+        ("GET", "/api/workflows/runs?limit=201", 422, "invalid_request"),
+    ],
+)
+async def test_requests_that_do_not_fit_are_problems_too(client, method, path, status, code):
+    problem(await client.request(method, path), status, code)
+
+
+UNREADABLE = {
+    "no JSON": b"{",
+    "no object": b"[]",
+    "no graph": b"{}",
+    "not UTF-8": b'{"graph": "\xff"}',
+    "too deep": b'{"graph": ' + b"[" * 100_000,
+    "deep params": b'{"graph": {"nodes": [{"id": "a", "type": "text", "params": {"text": '
+    + b"[" * 500
+    + b"]" * 500
+    + b"}}]}}",
+    "NUL": b'{"graph": {"nodes": [{"id": "planted\\u0000", "type": "text"}]}}',
+    "half a surrogate pair": b'{"graph": {"nodes": [{"id": "a", "type": "planted\\ud800"}]}}',
+    "NaN": b'{"graph": {"nodes": [{"id": "a", "type": "text", "position": {"x": NaN, "y": 0}}]}}',
+    "infinity": b'{"graph": {"nodes": [{"id": "a", "type": "text", "position": {"x": 1e999, "y": 0}}]}}',
+}
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE.keys())
+async def test_what_cannot_be_read_or_stored_is_refused_without_an_echo(client, body):
+    answer = await client.post("/api/workflows", content=body, headers={"content-type": "application/json"})
+    problem(answer, 422, "invalid_request")
+    assert "planted" not in answer.text
+
+
+async def test_all_problems_of_a_workflow_are_told_at_once(client, dependencies):
+    graph = {"nodes": [{"id": "a", "type": "nonsense"}, {"id": "b", "type": "crop_image"}], "edges": []}
+    answer = await client.post("/api/workflows", json={"graph": graph})
+    document = problem(answer, 422, "unknown_type")
+    assert [item["code"] for item in document["problems"]] == ["unknown_type", "missing_input"]
+    dependencies.workflows.add.assert_not_called()
+
+
+async def test_the_node_types_are_those_of_the_registry(client):
+    node_types = (await client.get("/api/node-types")).json()["nodeTypes"]
+    assert [node_type["name"] for node_type in node_types] == list(REGISTRY)
+    by_name = {node_type["name"]: node_type for node_type in node_types}
+    assert by_name["llm"]["executedBy"] == "worker"
+    assert {"name": "images", "type": "image", "required": False, "multiple": True} in by_name["llm"]["inputs"]
+    assert by_name["response"]["openInputs"] == "any"
+    assert by_name["response"]["executedBy"] == "orchestrator"
+    assert by_name["crop_image"]["params"]["properties"]["unit"]["enum"] == ["percent", "px"]
+
+
+def operations():
+    for path, methods in openapi_document()["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
+
+
+def test_operation_ids_are_stable():
+    assert {operation["operationId"] for _, operation in operations()} == {
+        "upload_image",
+        "create_workflow",
+        "list_workflows",
+        "get_workflow",
+        "execute_workflow",
+        "list_workflow_runs",
+        "list_runs",
+        "get_run",
+        "watch_run",
+        "list_node_types",
+    }
+
+
+@pytest.mark.parametrize(("name", "operation"), [pytest.param(*item, id=item[0]) for item in operations()])
+def test_every_error_is_documented_as_a_problem(name, operation):
+    errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
+    assert errors.keys() >= ({"422", "503"} if "{" in name or "runs" in name or "post" in name else set())
+    for answer in errors.values():
+        schema = answer["content"]["application/problem+json"]["schema"]
+        assert schema == {"$ref": "#/components/schemas/ProblemDetails"}
+    assert operation["description"]
+
+
+def test_what_the_document_refers_to_is_in_it():
+    document = openapi_document()
+    names = {"ProblemDetails", "Problem", "RunView", "WorkflowView"}
+    assert names <= document["components"]["schemas"].keys()
+    assert "HTTPValidationError" not in document["components"]["schemas"]

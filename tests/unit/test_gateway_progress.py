@@ -1,0 +1,100 @@
+"""What a client was told of a run, against what is known elsewhere."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from gateway.domain.progress import Progress
+from shared.contracts.errors import Problem
+from shared.contracts.messages import (
+    NodeFailed,
+    NodeQueued,
+    NodeSkipped,
+    NodeStarted,
+    NodeSucceeded,
+    NodeSummary,
+    RunFinished,
+    RunStarted,
+)
+from shared.contracts.queries import NodeView, RunView
+from shared.contracts.states import NodeStatus, RunStatus
+from shared.contracts.values import TextValue
+
+RUN = UUID(int=1)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ABOUT: dict[str, Any] = {"run_id": RUN, "node_id": "a", "node_type": "llm", "at": NOW}
+EVENTS = {
+    NodeStatus.QUEUED: NodeQueued(**ABOUT),
+    NodeStatus.RUNNING: NodeStarted(**ABOUT, worker="w"),
+    NodeStatus.SUCCESS: NodeSucceeded(**ABOUT, output=TextValue(text="x")),
+    NodeStatus.FAILED: NodeFailed(**ABOUT, error=Problem(code="x", message="x")),
+    NodeStatus.SKIPPED: NodeSkipped(**ABOUT, because_of="b"),
+}
+
+
+def view(status=RunStatus.RUNNING, **nodes):
+    views = (NodeView(node_id=key, node_type="llm", status=value[0], attempt=value[1]) for key, value in nodes.items())
+    return RunView(run_id=RUN, status=status, created_at=NOW, nodes=tuple(views))
+
+
+def started(**nodes):
+    summaries = (NodeSummary(node_id=key, node_type="llm", status=status) for key, status in nodes.items())
+    return RunStarted(run_id=RUN, at=NOW, nodes=tuple(summaries))
+
+
+def told(*updates):
+    progress = Progress()
+    for update in updates:
+        progress.take(update)
+    return progress
+
+
+def test_a_client_lacks_nodes_it_never_heard_of():
+    assert told(view()).lacks(view(a=(NodeStatus.PENDING, 1)))
+
+
+def test_a_run_started_tells_all_its_nodes():
+    progress = told(view(), started(a=NodeStatus.PENDING, b=NodeStatus.SUCCESS))
+    assert not progress.lacks(view(a=(NodeStatus.PENDING, 1), b=(NodeStatus.SUCCESS, 1)))
+
+
+@pytest.mark.parametrize("status", EVENTS)
+def test_an_event_tells_its_status(status):
+    before = view(a=(NodeStatus.PENDING, 1))
+    now = view(a=(status, 1))
+    assert told(before).lacks(now)
+    assert not told(before, EVENTS[status]).lacks(now)
+
+
+def test_a_tracker_that_lags_behind_adds_nothing():
+    progress = told(view(a=(NodeStatus.PENDING, 1)), EVENTS[NodeStatus.SUCCESS])
+    assert not progress.lacks(view(a=(NodeStatus.QUEUED, 1)))
+
+
+def test_a_late_event_does_not_undo_what_is_known():
+    progress = told(view(a=(NodeStatus.SUCCESS, 1)), EVENTS[NodeStatus.RUNNING])
+    assert not progress.lacks(view(a=(NodeStatus.SUCCESS, 1)))
+
+
+def test_a_second_attempt_is_news_after_a_failed_first():
+    progress = told(view(), EVENTS[NodeStatus.FAILED])
+    assert progress.lacks(view(a=(NodeStatus.QUEUED, 2)))
+
+
+def test_an_end_that_was_not_told_is_lacking():
+    assert told(view(a=(NodeStatus.SUCCESS, 1))).lacks(view(RunStatus.COMPLETED, a=(NodeStatus.SUCCESS, 1)))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        view(RunStatus.FAILED),
+        RunFinished(run_id=RUN, at=NOW, status=RunStatus.COMPLETED, total_nodes=1, successful_nodes=1, failed_nodes=0),
+    ],
+)
+def test_a_run_ends_by_a_snapshot_or_an_event(end):
+    progress = told(view(), end)
+    assert progress.ended
+    assert not progress.lacks(view(RunStatus.COMPLETED))
