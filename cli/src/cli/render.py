@@ -1,0 +1,98 @@
+"""What is written to stdout: JSON for programs, plain text and tables for people."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.display import label, seconds_between
+from cli.errors import tell_problem
+from shared.assets import AssetStore
+from shared.contracts.base import Contract
+from shared.contracts.errors import Problem
+from shared.contracts.queries import NodeView, RunView
+from shared.contracts.values import ImageValue, TextValue
+
+
+def write_json(content: Contract | dict[str, object]) -> None:
+    """Write JSON, and nothing else, to stdout."""
+    text = content.to_json().decode() if isinstance(content, Contract) else json.dumps(content)
+    sys.stdout.write(text + "\n")
+
+
+def write_line(text: str = "") -> None:
+    """Write a line for people to stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def write_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table for people to stdout; nothing in it is taken for markup, and in a pipe nothing is folded."""
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console.width = sum(max(len(cell) for cell in column) + 2 for column in zip(columns, *rows, strict=True))
+    console.print(table)
+
+
+def write_run(run: RunView, assets_url: str | None) -> None:
+    """Write a run for people: its outcome, pictures and answers; what went wrong goes to stderr."""
+    write_line(_headline(run))
+    nodes = run.nodes or ()
+    assets = AssetStore.from_url(assets_url) if assets_url else None
+    for line in (*_pictures(nodes, assets), *_answers(nodes)):
+        write_line(line)
+    sys.stdout.flush()
+    for problem in (*run.problems, *_node_problems(nodes)):
+        tell_problem(problem)
+
+
+def write_run_in_full(run: RunView, assets_url: str | None) -> None:
+    """Write a run for people with a table of its nodes before its results."""
+    rows = [
+        (label(node), node.node_type or "", node.status, str(node.attempt), _took(node)) for node in run.nodes or ()
+    ]
+    write_table(("node", "type", "status", "attempt", "seconds"), rows)
+    write_line()
+    write_run(run, assets_url)
+
+
+def _took(node: NodeView) -> str:
+    return "" if node.seconds is None else f"{node.seconds:.2f}"
+
+
+def _headline(run: RunView) -> str:
+    seconds = seconds_between(run.created_at, run.finished_at)
+    took = "" if seconds is None else f" in {seconds:.2f} s"
+    counts = [f"{run.successful_nodes} of {run.total_nodes} nodes succeeded"]
+    others = {"failed": run.failed_nodes, "skipped": run.skipped_nodes, "cancelled": run.cancelled_nodes}
+    counts += [f"{count} {what}" for what, count in others.items() if count]
+    return f"Run {run.run_id} {run.status}{took}: {', '.join(counts)}"
+
+
+def _pictures(nodes: Sequence[NodeView], assets: AssetStore | None) -> Iterator[str]:
+    for node in nodes:
+        if node.node_type == "crop_image" and isinstance(node.output, ImageValue):
+            asset = node.output.asset
+            place = assets.local_path(asset) if assets else None
+            yield f"  {label(node)}: {place or asset.key} ({asset.width} x {asset.height})"
+
+
+def _answers(nodes: Sequence[NodeView]) -> Iterator[str]:
+    for node in nodes:
+        if node.node_type == "llm" and isinstance(node.output, TextValue):
+            first, *more = node.output.text.strip().splitlines() or [""]
+            yield f"  {label(node)}: {first}"
+            yield from (f"    {line}" for line in more)
+
+
+def _node_problems(nodes: Sequence[NodeView]) -> Iterator[Problem]:
+    for node in nodes:
+        if node.error and node.status == "failed":
+            yield node.error.model_copy(update={"node_id": node.node_id})

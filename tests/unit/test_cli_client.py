@@ -1,0 +1,167 @@
+"""The gateway's client, and following a run: against answers made here, over httpx2's mock transport."""
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import UUID
+
+import httpx2
+import pytest
+
+from cli import follow
+from cli.client import Gateway
+from cli.errors import WaitTimedOutError
+from cli.follow import Follower
+from shared.contracts.errors import InvalidInputError, UnavailableError
+from shared.contracts.messages import NodeStarted, RunFinished
+from shared.contracts.queries import NodeView, RunView
+from shared.contracts.states import NodeStatus, RunStatus
+
+RUN = UUID(int=7)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NODE = NodeView(node_id="a", node_type="llm", status=NodeStatus.QUEUED)
+RUNNING = RunView(run_id=RUN, status=RunStatus.RUNNING, created_at=NOW, nodes=(NODE,))
+COMPLETED = RUNNING.model_copy(update={"status": RunStatus.COMPLETED, "finished_at": NOW})
+STARTED = NodeStarted(run_id=RUN, node_id="a", node_type="llm", at=NOW, worker="w")
+FINISHED = RunFinished(
+    run_id=RUN, at=NOW, status=RunStatus.COMPLETED, total_nodes=1, successful_nodes=1, failed_nodes=0
+)
+
+
+def sse(*updates):
+    kinds = [("run.snapshot" if isinstance(item, RunView) else item.kind, item) for item in updates]
+    return b"".join(f"event: {kind}\ndata: {item.to_json().decode()}\n\n".encode() for kind, item in kinds)
+
+
+class Line(httpx2.AsyncByteStream):
+    """A stream of events that ends in order, breaks, or goes on without saying anything but `: heartbeat`."""
+
+    def __init__(self, content, *, ending="closed"):
+        self.content, self.ending = content, ending
+
+    async def __aiter__(self):
+        yield self.content
+        if self.ending == "broken":
+            raise httpx2.ReadError("the line broke")
+        if self.ending == "endless":
+            yield b": heartbeat\n\n"
+            await asyncio.Event().wait()
+
+
+class FakeGateway:
+    """Answers each path with what was laid out for it, in order; the last answer again and again."""
+
+    def __init__(self, answers):
+        self.answers = answers
+        self.asked = []
+
+    def __call__(self, request):
+        self.asked.append((request.method, request.url.path))
+        answers = self.answers[request.url.path]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Line):
+            return httpx2.Response(200, headers={"Content-Type": "text/event-stream"}, stream=answer)
+        return answer
+
+
+def connect(**answers):
+    paths = {
+        "events": f"/api/workflows/runs/{RUN}/events",
+        "run": f"/api/workflows/runs/{RUN}",
+        "runs": "/api/workflows/runs",
+    }
+    fake = FakeGateway({paths[name]: list(answer) for name, answer in answers.items()})
+    return fake, Gateway("http://gateway.test", transport=httpx2.MockTransport(fake))
+
+
+def json(view):
+    return httpx2.Response(200, content=view.to_json())
+
+
+async def follow_run(gateway, patience=10.0):
+    seen = []
+    follower = Follower(gateway, RUNNING, lambda progress, _: seen.append(progress.run.status))
+    async with gateway:
+        return await follower.until_end(patience), seen
+
+
+async def test_a_run_is_followed_to_its_record():
+    _, gateway = connect(events=[Line(sse(RUNNING, STARTED, FINISHED))], run=[json(COMPLETED)])
+    run, seen = await follow_run(gateway)
+    assert run == COMPLETED
+    assert seen[-1] is RunStatus.COMPLETED
+
+
+async def test_a_broken_line_is_taken_up_again():
+    lines = [Line(sse(RUNNING), ending="broken"), httpx2.ConnectError("away"), Line(sse(RUNNING, FINISHED))]
+    fake, gateway = connect(events=lines, run=[json(COMPLETED)])
+    run, _ = await follow_run(gateway)
+    assert run.status is RunStatus.COMPLETED
+    assert len(fake.asked) == 4
+
+
+async def test_a_stream_that_ends_before_the_run_is_taken_up_again():
+    _, gateway = connect(events=[Line(sse(RUNNING)), Line(sse(COMPLETED))], run=[json(COMPLETED)])
+    assert (await follow_run(gateway))[0].status is RunStatus.COMPLETED
+
+
+async def test_a_record_that_comes_late_is_waited_for():
+    _, gateway = connect(events=[Line(sse(RUNNING, FINISHED))], run=[json(RUNNING), json(RUNNING), json(COMPLETED)])
+    assert (await follow_run(gateway))[0].status is RunStatus.COMPLETED
+
+
+async def test_heartbeats_do_not_hold_off_the_time_limit():
+    _, gateway = connect(events=[Line(sse(RUNNING), ending="endless")])
+    with pytest.raises(WaitTimedOutError) as caught:
+        await follow_run(gateway, patience=0.05)
+    assert str(RUN) in caught.value.problems[0].message
+    assert str(RUN) in (caught.value.problems[0].fix or "")
+
+
+async def test_a_gateway_that_stays_away_is_given_up_with_the_id_of_the_run(monkeypatch):
+    monkeypatch.setattr(follow, "PATIENCE_SECONDS", 0.0)
+    _, gateway = connect(events=[httpx2.ConnectError("refused")])
+    with pytest.raises(UnavailableError) as caught:
+        await follow_run(gateway)
+    assert [problem.code for problem in caught.value.problems] == ["gateway_unreachable", "run_not_followed"]
+    assert str(RUN) in (caught.value.problems[1].fix or "")
+
+
+async def test_no_gateway_says_how_to_start_one():
+    _, gateway = connect(runs=[httpx2.ConnectError("refused")])
+    async with gateway:
+        with pytest.raises(UnavailableError) as caught:
+            await gateway.runs(None, 5)
+    assert caught.value.code == "gateway_unreachable"
+    assert "weft dev" in (caught.value.problems[0].fix or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(404, InvalidInputError), (422, InvalidInputError), (503, UnavailableError)]
+)
+async def test_the_problems_of_the_gateway_are_raised_all(status, error):
+    problems = [{"code": "one", "message": "first"}, {"code": "two", "message": "second", "nodeId": "n"}]
+    _, gateway = connect(run=[httpx2.Response(status, json={"problems": problems})])
+    async with gateway:
+        with pytest.raises(error) as caught:
+            await gateway.run(RUN)
+    assert [problem.code for problem in caught.value.problems] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "answer", [httpx2.Response(502, text="<html>"), httpx2.Response(200, text="hello"), httpx2.Response(404, json=[])]
+)
+async def test_what_is_no_gateway_is_told_apart(answer):
+    _, gateway = connect(run=[answer])
+    async with gateway:
+        with pytest.raises(UnavailableError) as caught:
+            await gateway.run(RUN)
+    assert caught.value.code == "gateway_not_understood"
+
+
+async def test_an_address_without_events_is_no_gateway():
+    _, gateway = connect(events=[httpx2.Response(200, text="hello")])
+    async with gateway:
+        with pytest.raises(UnavailableError):
+            [item async for item in gateway.events(RUN)]
