@@ -1,0 +1,94 @@
+"""The whole system as its users see it: the gateway's API, the model stand-in's controls, the services' processes."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from cli.supervisor import GATEWAY, Supervisor
+from shared.contracts.queries import RunView
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+PATIENCE = 60.0  # seconds; a limit for a broken system, never waited for in a working one
+
+
+class System:
+    """What a test needs to drive and to disturb a running system."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
+        self._model = httpx2.Client(base_url=supervisor.llm_base_url.removesuffix("/v1"), timeout=PATIENCE)
+
+    @property
+    def api(self) -> httpx2.Client:
+        """A client of the gateway, on a connection of its own: the gateway may have been killed since the last."""
+        return httpx2.Client(base_url=self.supervisor.service_url(GATEWAY), timeout=PATIENCE)
+
+    def close(self) -> None:
+        """Close the connection to the model stand-in."""
+        self._model.close()
+
+    def start_sample_run(self) -> str:
+        """Upload the sample photograph, save the sample workflow, execute it; return the run's id."""
+        with self.api as api:
+            photo = (EXAMPLES / "photo.jpg").read_bytes()
+            asset = _json(api.post("/api/uploads", files={"file": ("photo.jpg", photo)}))["asset"]
+            graph = json.loads((EXAMPLES / "workflow.json").read_text())
+            workflow = _json(api.post("/api/workflows", json={"graph": graph}))
+            inputs = {"photo": {"type": "image", "asset": asset}}
+            return _json(api.post(f"/api/workflows/{workflow['id']}/execute", json={"inputs": inputs}))["runId"]
+
+    def events(self, run_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the run's events as they come, until its stream ends."""
+        with self.api as api, api.stream("GET", f"/api/workflows/runs/{run_id}/events") as response:
+            for event in httpx2.EventSource(response):
+                yield event.event, json.loads(event.data)
+
+    def wait_for(self, run_id: str, kind: str, count: int = 1) -> None:
+        """Return when that many events of a kind were seen, in the snapshot or live."""
+        wanted = {"node.queued": "queued", "node.started": "running", "node.retrying": "retrying"}.get(kind)
+        seen: set[str] = set()
+        for name, data in self.events(run_id):
+            if name == "run.snapshot":
+                seen |= {node["nodeId"] for node in data["nodes"] or () if node["status"] == wanted}
+            elif name == kind:
+                seen.add(data.get("nodeId", kind))
+            if len(seen) >= count:
+                return
+        raise AssertionError(f"the run ended before {count} x {kind}")
+
+    def finished(self, run_id: str) -> RunView:
+        """Follow a run to its end and return it."""
+        for _ in self.events(run_id):
+            pass
+        with self.api as api:
+            return RunView.model_validate(_json(api.get(f"/api/workflows/runs/{run_id}")))
+
+    def hold_model_calls(self, times: int) -> None:
+        """Let the next calls of the model wait until they are released."""
+        self._model.post("/control/behaviours", json=[{"kind": "hold", "times": times}]).raise_for_status()
+
+    def script_model(self, *behaviours: dict[str, Any]) -> None:
+        """Let the next calls of the model be answered so, each behaviour used once, in order."""
+        self._model.post("/control/behaviours", json=list(behaviours)).raise_for_status()
+
+    def wait_until_held(self, count: int) -> None:
+        """Return when that many calls of the model wait."""
+        reached = _json(self._model.get("/control/calls", params={"held": count, "timeout": PATIENCE}))["reached"]
+        assert reached, f"{count} calls of the model were expected to wait"
+
+    def release_model_calls(self) -> None:
+        """Let waiting calls of the model go on, and those to come not wait."""
+        self._model.delete("/control/behaviours").raise_for_status()
+        self._model.post("/control/release").raise_for_status()
+
+    def model_calls(self) -> int:
+        """Return how often the model was called so far."""
+        return _json(self._model.get("/control/calls"))["made"]
+
+
+def _json(response: httpx2.Response) -> dict[str, Any]:
+    assert response.is_success, response.text
+    return response.json()

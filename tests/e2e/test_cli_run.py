@@ -1,0 +1,142 @@
+"""`weft run`, `runs` and `queues` on the running system."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared import topology
+from shared.contracts.queries import RunsReply, RunView
+from shared.contracts.states import RunStatus
+from shared.messaging.connection import connect
+
+WEFT = Path(sys.executable).with_name("weft")
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+SAMPLE = (str(EXAMPLES / "workflow.json"), "--image", f"photo={EXAMPLES / 'photo.jpg'}")
+SECONDS = 120
+
+
+@pytest.fixture
+def start(system):
+    """Return a function that starts `weft` in the folder of the running system."""
+    variables = {"WEFT_HOME": str(system.supervisor.settings.home)}
+    addresses = {"WEFT_AMQP_URL": system.supervisor.settings.amqp_url}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("WEFT_")} | variables | addresses
+
+    def start(*arguments):
+        pipe = subprocess.PIPE
+        return subprocess.Popen([WEFT, *arguments], stdout=pipe, stderr=pipe, text=True, env=env)
+
+    return start
+
+
+@pytest.fixture
+def weft(start):
+    """Return a function that runs `weft` and returns its exit code, stdout and stderr."""
+
+    def run(*arguments):
+        return finish(start(*arguments))
+
+    return run
+
+
+def finish(process):
+    out, err = process.communicate(timeout=SECONDS)
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
+def test_execute_writes_json_alone_on_stdout_and_progress_on_stderr(weft):
+    exit_code, out, err = weft("run", "execute", *SAMPLE, "-o", "json")
+    assert exit_code == 0, err
+    run = RunView.model_validate_json(out)
+    assert (run.status, run.successful_nodes, run.total_nodes) == (RunStatus.COMPLETED, 9, 9)
+    assert out.count("\n") == 1
+    assert "Join: success" in err
+
+
+def test_the_same_file_is_the_same_workflow(weft):
+    ids = [weft("run", "start", *SAMPLE)[1].strip() for _ in range(2)]
+    runs = [RunView.model_validate_json(weft("runs", "get", run_id, "-o", "json")[1]) for run_id in ids]
+    assert runs[0].run_id != runs[1].run_id
+    assert runs[0].workflow_id == runs[1].workflow_id
+    listed = RunsReply.model_validate_json(
+        weft("runs", "list", "--workflow", str(runs[0].workflow_id), "-o", "json")[1]
+    )
+    assert set(ids) <= {str(run.run_id) for run in listed.runs}
+
+
+def test_runs_are_shown_to_people(weft):
+    run_id = json.loads(weft("run", "start", *SAMPLE, "-o", "json")[1])["runId"]
+    assert run_id in weft("runs", "list", "--limit", "5")[1]
+    assert "Left third" in weft("runs", "get", run_id)[1]
+
+
+def test_a_run_that_is_not_there(weft):
+    exit_code, out, err = weft("runs", "get", "00000000-0000-0000-0000-000000000000")
+    assert (exit_code, out) == (2, "")
+    assert err.startswith("weft: run_not_found: ")
+
+
+def test_a_run_that_fails_in_part_exits_with_1_and_says_why(weft, tmp_path):
+    graph = json.loads(Path(SAMPLE[0]).read_text())
+    for node in graph["nodes"]:
+        if node["id"] == "ask_left":
+            node["params"]["model"] = "offline:refuse"
+    path = tmp_path / "refused.json"
+    path.write_text(json.dumps(graph))
+    exit_code, out, err = weft("run", "execute", str(path), *SAMPLE[1:])
+    assert exit_code == 1
+    assert "partial" in out.splitlines()[0]
+    assert "weft: llm_refused: " in err
+    assert "node ask_left" in err
+
+
+def test_a_wait_that_times_out_names_the_run_which_goes_on(weft, system):
+    system.hold_model_calls(3)
+    exit_code, out, err = weft("run", "execute", *SAMPLE, "--timeout", "0.5")
+    assert (exit_code, out) == (124, "")
+    line = err.splitlines()[-1]
+    assert line.startswith("weft: wait_timed_out: ")
+    run_id = line.rpartition(" ")[2]
+    system.release_model_calls()
+    assert system.finished(run_id).status is RunStatus.COMPLETED
+
+
+def test_a_gateway_that_dies_is_waited_for(start, system):
+    system.hold_model_calls(3)
+    process = start("run", "execute", *SAMPLE, "-o", "json")
+    system.wait_until_held(3)
+    system.supervisor.kill("gateway")
+    system.release_model_calls()
+    system.supervisor.start_service("gateway")
+    exit_code, out, err = finish(process)
+    assert exit_code == 0, err
+    assert RunView.model_validate_json(out).status is RunStatus.COMPLETED
+
+
+async def test_queues_show_their_depth_and_a_missing_one_is_missing_not_empty(weft, system):
+    async with connect(system.supervisor.settings.amqp_url or "", name="test", patience=5) as connection:
+        channel = await connection.channel()
+        await channel.queue_delete("dead.jobs.llm")
+        try:
+            exit_code, out, _ = weft("queues", "list", "-o", "json")
+            _, table, _ = weft("queues", "list")
+        finally:
+            await topology.declare(await connection.channel())
+    queues = {queue["name"]: queue for queue in json.loads(out)["queues"]}
+    assert exit_code == 0
+    assert list(queues) == [queue.name for queue in topology.QUEUES]
+    assert queues["jobs.llm"] == {
+        "name": "jobs.llm",
+        "exists": True,
+        "deadLetters": False,
+        "messages": 0,
+        "consumers": 1,
+    }
+    assert queues["dead.jobs.llm"] == {"name": "dead.jobs.llm", "exists": False, "deadLetters": True}
+    assert queues["dead.jobs.crop_image"]["deadLetters"]
+    assert "missing" in table
