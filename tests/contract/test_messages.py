@@ -15,6 +15,8 @@ from shared.contracts.messages import (
     NodeExecute,
     NodeFailed,
     NodeQueued,
+    NodeRetry,
+    NodeRetrying,
     NodeSkipped,
     NodeStarted,
     NodeSucceeded,
@@ -80,6 +82,8 @@ EXAMPLES = {
     "node.started": NodeStarted(**about("crop", "crop_image"), at=AT, worker="host:1"),
     "node.succeeded": NodeSucceeded(**about("ask", "llm"), at=AT, output=TEXT, seconds=0.25, usage=USAGE),
     "node.failed": NodeFailed(**about("ask", "llm"), at=AT, error=PROBLEM, retryable=True, retry_after=2, seconds=1),
+    "node.retrying": NodeRetrying(**about("ask", "llm"), at=AT, error=PROBLEM, retry_at=AT),
+    "node.retry": NodeRetry(**about("ask", "llm"), at=AT),
     "node.skipped": NodeSkipped(**about("join", "llm"), at=AT, because_of="ask"),
     "run.finished": RunFinished(
         run_id=RUN_ID,

@@ -4,7 +4,7 @@ import random
 from uuid import uuid4
 
 import pytest
-from tests.unit.test_run_records import EVENTS, RUN_ID
+from tests.unit.test_run_records import EVENTS, RUN_ID, STARTED
 
 from run_tracker.handlers import EventHandler
 from run_tracker.repository import RunRepository
@@ -30,6 +30,7 @@ async def test_events_one_by_one_make_a_run_with_its_nodes_in_order(repository):
     assert [node.node_id for node in run.nodes] == ["say", "ask", "bad", "after"]
     assert [node.status for node in run.nodes] == ["success", "success", "failed", "skipped"]
     assert run.nodes[1].output.text == "answer"
+    assert (run.nodes[1].attempt, run.nodes[1].error) == (2, None)
     assert run.nodes[2].error.code == "llm_refused"
 
 
@@ -47,7 +48,7 @@ async def test_any_order_repetition_and_batching_gives_the_same_rows(repository,
 
 
 async def test_a_final_state_in_the_table_is_never_taken_back(repository):
-    await record(repository, [[EVENTS[-1]], [EVENTS[0]], [EVENTS[2]]])
+    await record(repository, [[EVENTS[-1]], [EVENTS[0]], [STARTED]])
     run = await repository.get(RUN_ID)
     assert run.status is RunStatus.PARTIAL
     assert {node.node_id: node.status for node in run.nodes}["ask"] is NodeStatus.SUCCESS

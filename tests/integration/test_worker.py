@@ -80,6 +80,26 @@ async def test_a_job_that_cannot_be_read_is_dead_lettered(stack, channel):
         assert (await next_message(channel, "dead.jobs.llm")).message_id == "poison"
 
 
+async def test_a_job_that_comes_again_is_not_done_again_but_its_result_is_told_again(stack, channel, publisher):
+    done, finish = [], asyncio.Event()
+
+    async def count(received):
+        done.append(received.node_id)
+        await finish.wait()
+        return Succeeded(TextValue(text=str(len(done))))
+
+    repeated = job()
+    async with worker(stack, count):
+        for _ in range(3):
+            await publisher.publish(repeated)
+        finish.set()
+        results = [read_result((await next_message(channel, RESULTS_QUEUE)).body) for _ in range(3)]
+        await publisher.publish(repeated)
+        results.append(read_result((await next_message(channel, RESULTS_QUEUE)).body))
+    assert len(done) == 1
+    assert results == [results[0]] * 4
+
+
 async def test_no_more_jobs_are_taken_at_a_time_than_allowed(stack, channel, publisher):
     running, peak, release = 0, 0, asyncio.Event()
     full = asyncio.Event()

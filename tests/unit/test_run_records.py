@@ -12,6 +12,7 @@ from shared.contracts.messages import (
     NodeAttempt,
     NodeFailed,
     NodeQueued,
+    NodeRetrying,
     NodeSkipped,
     NodeStarted,
     NodeSucceeded,
@@ -23,6 +24,7 @@ from shared.contracts.states import NodeStatus, RunStatus
 from shared.contracts.values import TextValue
 
 RUN_ID = UUID(int=1)
+LIMITED = Problem(code="llm_rate_limited", message="slow down")
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -30,8 +32,8 @@ def at(seconds):
     return T0 + timedelta(seconds=seconds)
 
 
-def about(node_id: str) -> NodeAttempt:
-    return NodeAttempt(run_id=RUN_ID, node_id=node_id, node_type="llm", attempt=1)
+def about(node_id: str, attempt: int = 1) -> NodeAttempt:
+    return NodeAttempt(run_id=RUN_ID, node_id=node_id, node_type="llm", attempt=attempt)
 
 
 EVENTS = (
@@ -46,9 +48,13 @@ EVENTS = (
             NodeSummary(node_id="after", node_type="llm", status=NodeStatus.PENDING),
         ),
     ),
-    NodeQueued(**about("ask"), at=at(1)),
-    NodeStarted(**about("ask"), at=at(2), worker="host:1"),
-    NodeSucceeded(**about("ask"), at=at(3), output=TextValue(text="answer"), seconds=1.0),
+    NodeQueued(**about("ask"), at=at(0)),
+    NodeStarted(**about("ask"), at=at(0), worker="host:0"),
+    NodeFailed(**about("ask"), at=at(0), error=LIMITED, retryable=True),
+    NodeRetrying(**about("ask"), at=at(0), error=LIMITED, retry_at=at(1)),
+    NodeQueued(**about("ask", 2), at=at(1)),
+    NodeStarted(**about("ask", 2), at=at(2), worker="host:1"),
+    NodeSucceeded(**about("ask", 2), at=at(3), output=TextValue(text="answer"), seconds=1.0),
     NodeQueued(**about("bad"), at=at(1)),
     NodeStarted(**about("bad"), at=at(2), worker="host:2"),
     NodeFailed(**about("bad"), at=at(4), error=Problem(code="llm_refused", message="no"), seconds=2.0),
@@ -81,6 +87,8 @@ def told(events):
 
 
 IN_ORDER = told(EVENTS)
+STARTED = next(event for event in EVENTS if isinstance(event, NodeStarted) and event.attempt == 2)
+SUCCEEDED = next(event for event in EVENTS if isinstance(event, NodeSucceeded))
 
 
 def test_in_order_everything_is_recorded():
@@ -89,6 +97,7 @@ def test_in_order_everything_is_recorded():
     assert (run.workflow_name, run.total_nodes, run.successful_nodes, run.failed_nodes) == ("demo", 4, 2, 1)
     ask = IN_ORDER[NodeRecord, "ask"]
     assert (ask.status, ask.queued_at, ask.started_at, ask.finished_at) == ("success", at(1), at(2), at(3))
+    assert ask.attempt == 2
     assert (ask.worker, ask.output, ask.position) == ("host:1", TextValue(text="answer"), 1)
     assert IN_ORDER[NodeRecord, "bad"].error == Problem(code="llm_refused", message="no")
     assert IN_ORDER[NodeRecord, "after"].status is NodeStatus.SKIPPED
@@ -106,6 +115,12 @@ def test_a_final_state_never_changes(events):
     assert finished[NodeRecord, "ask"].status is NodeStatus.SUCCESS
 
 
+def test_an_attempt_that_may_be_followed_by_another_is_no_failure():
+    waiting = told(event for event in EVENTS if getattr(event, "attempt", 1) == 1 and event is not EVENTS[-1])
+    assert waiting[NodeRecord, "ask"].status is NodeStatus.RETRYING
+    assert waiting[NodeRecord, "ask"].retry_at == at(1)
+
+
 def test_a_late_event_fills_in_what_it_alone_knows_without_taking_the_state_back():
-    late = told([EVENTS[3], EVENTS[2]])[NodeRecord, "ask"]
+    late = told([SUCCEEDED, STARTED])[NodeRecord, "ask"]
     assert (late.status, late.started_at, late.worker) == (NodeStatus.SUCCESS, at(2), "host:1")

@@ -17,6 +17,7 @@ from shared.contracts.messages import (
     NodeExecute,
     NodeFailed,
     NodeQueued,
+    NodeRetrying,
     NodeSkipped,
     NodeStarted,
     NodeSucceeded,
@@ -45,6 +46,7 @@ _EVENTS: tuple[type[BaseModel], ...] = (
     NodeStarted,
     NodeSucceeded,
     NodeFailed,
+    NodeRetrying,
     NodeSkipped,
 )
 

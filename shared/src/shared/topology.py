@@ -10,7 +10,7 @@ from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import ChannelClosed
 
 from shared.contracts.errors import unavailable
-from shared.contracts.messages import Message, NodeExecute, NodeMessage, RunStart
+from shared.contracts.messages import Message, NodeExecute, NodeMessage, NodeRetry, RunStart
 from shared.contracts.node_types import WORKER_TYPES
 
 RUNS = "weft.runs"
@@ -92,7 +92,7 @@ def _result_bindings() -> tuple[Binding, ...]:
 
 
 _LIVE_QUEUES = (
-    _quorum(COMMANDS_QUEUE, Binding(RUNS, "run.*")),
+    _quorum(COMMANDS_QUEUE, Binding(RUNS, "run.*"), Binding(RUNS, "node.*")),
     _quorum(RESULTS_QUEUE, *_result_bindings()),
     _quorum(HISTORY_QUEUE, Binding(EVENTS, "run.#"), Binding(EVENTS, "node.#")),
     *_job_queues(),
@@ -110,7 +110,7 @@ def address(message: Message) -> tuple[str, str]:
     match message:
         case NodeExecute():
             return JOBS, message.node_type
-        case RunStart():
+        case RunStart() | NodeRetry():
             return RUNS, message.kind_name()
         case NodeMessage():
             return EVENTS, f"{message.kind_name()}.{message.node_type}"

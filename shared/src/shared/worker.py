@@ -5,9 +5,11 @@ turns it into the result event. A job is acknowledged after its result is safe, 
 nothing: the broker gives the job to another.
 """
 
+import asyncio
 import os
 import socket
 import time
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ from shared.messaging.connection import RECONNECT_SECONDS
 from shared.messaging.publisher import Publisher, open_publisher
 from shared.service import Check, Service, health_app, new_registry
 from shared.settings import Settings
+
+REMEMBERED_JOBS = 1_000
 
 log = get_logger(__name__)
 
@@ -59,11 +63,16 @@ Body = Callable[[NodeExecute], Awaitable[Outcome]]
 
 
 class JobRunner:
-    """Takes a job from its delivery to its acknowledgement."""
+    """Takes a job from its delivery to its acknowledgement.
+
+    A job that is delivered again is not done again: its result is published once more, or, while it is still under
+    way, waited for. That holds for the last `REMEMBERED_JOBS` jobs of this process.
+    """
 
     def __init__(self, body: Body, publisher: Publisher, registry: CollectorRegistry) -> None:
         self._body = body
         self._publisher = publisher
+        self._results: OrderedDict[str, asyncio.Task[NodeSucceeded | NodeFailed]] = OrderedDict()
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._seconds = Histogram(
             "weft_job_seconds", "Time that the body of a job took", ["node_type", "outcome"], registry=registry
@@ -77,11 +86,23 @@ class JobRunner:
             log.error("dead-lettered", message_id=delivery.message_id, problems=err.error_count())  # noqa: TRY400 - the input must not be logged
             return await delivery.reject(requeue=False)
         try:
-            await self._publisher.publish(await self._execute(job))
+            await self._publisher.publish(await self._execute_once(job))
         except UnavailableError as err:
             log.warning("result not published, job goes back", message_id=job.message_id, reason=str(err))
             return await delivery.nack(requeue=True)
         return await delivery.ack()
+
+    async def _execute_once(self, job: NodeExecute) -> NodeSucceeded | NodeFailed:
+        result = self._results.get(job.message_id)
+        if result is None:
+            result = self._results[job.message_id] = asyncio.create_task(self._execute(job))
+            self._forget_oldest()
+        # Shielded: who waits for a repetition must not cancel the job for the others.
+        return await asyncio.shield(result)
+
+    def _forget_oldest(self) -> None:
+        while len(self._results) > REMEMBERED_JOBS and next(iter(self._results.values())).done():
+            self._results.popitem(last=False)
 
     async def _execute(self, job: NodeExecute) -> NodeSucceeded | NodeFailed:
         self._publisher.publish_unawaited(
@@ -133,7 +154,7 @@ def result_event(job: NodeExecute, outcome: Outcome, *, at: datetime, seconds: f
                 at=at,
                 seconds=seconds,
                 error=problem.model_copy(update={"node_id": job.node_id}),
-                retryable=isinstance(outcome, Retryable),
+                retryable=isinstance(outcome, Retryable) and not job.last_attempt,
                 retry_after=outcome.retry_after if isinstance(outcome, Retryable) else None,
             )
 

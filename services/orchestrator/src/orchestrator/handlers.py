@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from structlog import get_logger
 
+from orchestrator.alarm import Alarm
 from orchestrator.domain.intake import Incoming, take_in
+from orchestrator.domain.timers import retry_timer
 from orchestrator.journal import Journal, JournaledRun
-from shared.contracts.messages import Message, RunFinished, RunStart
+from shared.contracts.messages import Message, NodeRetrying, RunFinished, RunStart
 from shared.messaging.publisher import Publisher
 
 log = get_logger(__name__)
@@ -21,9 +23,10 @@ class Orchestrator:
     by the broker; until then nothing of the batch may be acknowledged. Handling a message again does no harm.
     """
 
-    def __init__(self, journal: Journal, publisher: Publisher, registry: CollectorRegistry) -> None:
+    def __init__(self, journal: Journal, publisher: Publisher, alarm: Alarm, registry: CollectorRegistry) -> None:
         self._journal = journal
         self._publisher = publisher
+        self._alarm = alarm
         self._batch_size = Histogram(
             "weft_batch_size", "Messages per batch", buckets=(1, 2, 5, 10, 20, 50, 100, 200), registry=registry
         )
@@ -39,6 +42,9 @@ class Orchestrator:
             for message in batch:
                 messages += _take_in(runs.get(message.run_id), message, now)
         await self._publisher.publish_all(messages)
+        self._alarm.set(
+            retry_timer(message.about, message.retry_at) for message in messages if isinstance(message, NodeRetrying)
+        )
         self._count(messages)
 
     def _count(self, messages: Sequence[Message]) -> None:

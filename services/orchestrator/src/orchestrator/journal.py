@@ -14,15 +14,12 @@ from uuid import UUID
 from pydantic import Field, TypeAdapter
 
 from orchestrator.domain.evolve import evolve
-from orchestrator.domain.state import JournalEvent, RunAccepted, RunState
-from shared.contracts.messages import NodeFailed, NodeSucceeded
+from orchestrator.domain.state import JournalEvent, RunState
 from shared.database import Connection, Database
 
 MAX_KNOWN = 10_000  # runs whose state is kept in memory; the least recently touched is replayed when it is needed
 
-_read_event = TypeAdapter[RunAccepted | NodeSucceeded | NodeFailed](
-    Annotated[RunAccepted | NodeSucceeded | NodeFailed, Field(discriminator="kind")]
-).validate_json
+_read_event = TypeAdapter[JournalEvent](Annotated[JournalEvent, Field(discriminator="kind")]).validate_json
 
 _CREATE = "INSERT INTO orchestrator.run (run_id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING"
 _LOCK = """
@@ -40,6 +37,7 @@ INSERT INTO orchestrator.journal (run_id, seq, event)
 SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[]::jsonb[])
 """
 _FINISH = "UPDATE orchestrator.run SET finished_at = now() WHERE run_id = ANY($1::uuid[]) AND finished_at IS NULL"
+_UNFINISHED = "SELECT run_id FROM orchestrator.run WHERE finished_at IS NULL ORDER BY run_id"
 _PRUNE = """
 DELETE FROM orchestrator.journal USING orchestrator.run
 WHERE journal.run_id = run.run_id AND run.finished_at < now() - $1::interval
@@ -87,6 +85,11 @@ class Journal:
             yield runs
             await self._append(connection, runs)
         self._keep(runs)
+
+    async def unfinished(self) -> list[UUID]:
+        """Return the runs that are under way, on whatever replica."""
+        async with self._database.transaction() as connection:
+            return [row["run_id"] for row in await connection.fetch(_UNFINISHED)]
 
     async def prune(self, grace: timedelta) -> None:
         """Delete the journals of runs that finished longer ago than `grace`."""

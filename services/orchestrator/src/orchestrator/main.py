@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from structlog import get_logger
 
+from orchestrator.alarm import Alarm
 from orchestrator.domain.intake import Incoming
 from orchestrator.handlers import Orchestrator
 from orchestrator.journal import Journal
@@ -39,15 +40,17 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         publisher = await stack.enter_async_context(open_publisher(amqp_url, app_id=NAME, patience=patience))
         connection = await stack.enter_async_context(connect(amqp_url, name=f"{NAME} consumer", patience=patience))
         journal = Journal(database)
+        alarm = Alarm(journal, publisher)
         consumer = BatchConsumer[Incoming](
             await connection.channel(),
             {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result},
-            Orchestrator(journal, publisher, registry).handle,
+            Orchestrator(journal, publisher, alarm, registry).handle,
         )
         await consumer.start()
         stack.push_async_callback(consumer.stop)
         checks = [Check("database", database.answers), Check("consumer", consumer.is_alive)]
-        yield Service(health_app(checks, registry), background=(consumer.failure, lambda: _prune_forever(journal)))
+        background = (consumer.failure, alarm.ring, alarm.sweep, lambda: _prune_forever(journal))
+        yield Service(health_app(checks, registry), background=background)
 
 
 async def _prune_forever(journal: Journal) -> None:

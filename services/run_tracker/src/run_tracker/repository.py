@@ -19,11 +19,7 @@ def _merge_sql(table: str, key: Sequence[str], model: type[Record]) -> str:
     """Return the statement that merges records (a JSON array) into a table, by the rules of `Record.merge`."""
     columns = list(model.model_fields)
     kept = [name for name in columns if name not in {*key, "status", "rank"}]
-    merged = ", ".join(
-        f"{name} = CASE WHEN excluded.rank > old.rank"
-        f" THEN coalesce(excluded.{name}, old.{name}) ELSE coalesce(old.{name}, excluded.{name}) END"
-        for name in kept
-    )
+    merged = ", ".join(f"{name} = {_merged(name, per_attempt=name in model.per_attempt)}" for name in kept)
     names = ", ".join(columns)
     # Built from the fields of our own models; no value is part of the text.
     return f"""
@@ -34,6 +30,17 @@ def _merge_sql(table: str, key: Sequence[str], model: type[Record]) -> str:
             status = CASE WHEN excluded.rank > old.rank THEN excluded.status ELSE old.status END,
             rank = greatest(old.rank, excluded.rank)
     """  # noqa: S608
+
+
+def _merged(column: str, *, per_attempt: bool) -> str:
+    """Return the expression for a column, where `old` and `excluded` are the records to merge."""
+    filled = f"CASE WHEN excluded.rank > old.rank THEN coalesce(excluded.{column}, old.{column})"
+    filled += f" ELSE coalesce(old.{column}, excluded.{column}) END"
+    if not per_attempt:
+        return filled
+    newer = "coalesce(excluded.attempt, 0) > coalesce(old.attempt, 0)"
+    older = "coalesce(excluded.attempt, 0) < coalesce(old.attempt, 0)"
+    return f"CASE WHEN {newer} THEN excluded.{column} WHEN {older} THEN old.{column} ELSE {filled} END"
 
 
 _MERGE_RUNS = _merge_sql("workflow_run", ("run_id",), RunRecord)

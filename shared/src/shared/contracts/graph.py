@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from shared.contracts.base import SCHEMA_VERSION, Contract
 from shared.contracts.errors import InvalidInputError, Problem
 from shared.contracts.node_types import CURRENT_NAMES, OUTPUT, REGISTRY, NodeType
+from shared.contracts.retries import RetryPolicy
 
 MAX_NODES = 10_000
 
@@ -39,12 +40,16 @@ class Position(Contract):
 
 
 class Node(Contract):
-    """One step of a workflow. React Flow keeps a node's parameters in `data`; both names are read."""
+    """One step of a workflow. React Flow keeps a node's parameters in `data`; both names are read.
+
+    `retry` overrides the policy of the node's type.
+    """
 
     id: str = Field(min_length=1, max_length=200)
     type: str = Field(min_length=1)
     name: str | None = None
     params: dict[str, JsonValue] = {}
+    retry: RetryPolicy | None = None
     position: Position | None = None
 
     @model_validator(mode="before")

@@ -84,11 +84,15 @@ class JobInput(Contract):
 
 
 class NodeExecute(NodeMessage):
-    """A job: execute a node with these params and inputs (by input handle, in the order of the edges)."""
+    """A job: execute a node with these params and inputs (by input handle, in the order of the edges).
+
+    No attempt follows the `last_attempt`, whatever comes of it.
+    """
 
     kind: Literal["node.execute"] = "node.execute"
     params: dict[str, JsonValue] = {}
     inputs: dict[str, tuple[JobInput, ...]] = {}
+    last_attempt: bool = False
 
 
 class NodeSummary(Contract):
@@ -147,7 +151,11 @@ class NodeSucceeded(NodeMessage):
 
 
 class NodeFailed(NodeMessage):
-    """An attempt at a node failed; `retry_after` is in seconds, where the cause named it."""
+    """An attempt at a node failed.
+
+    Where `retryable`, another attempt follows, not before `retry_after` seconds if the cause named a time; else the
+    node has failed for good.
+    """
 
     kind: Literal["node.failed"] = "node.failed"
     at: datetime
@@ -155,6 +163,22 @@ class NodeFailed(NodeMessage):
     retryable: bool = False
     retry_after: float | None = None
     seconds: float | None = None
+
+
+class NodeRetrying(NodeMessage):
+    """An attempt failed, and another will be made at `retry_at`; `attempt` is the one that failed."""
+
+    kind: Literal["node.retrying"] = "node.retrying"
+    at: datetime
+    error: Problem
+    retry_at: datetime
+
+
+class NodeRetry(NodeMessage):
+    """Make an attempt at a node now: the orchestrator's word to itself, when the time has come."""
+
+    kind: Literal["node.retry"] = "node.retry"
+    at: datetime
 
 
 class NodeSkipped(NodeMessage):
@@ -185,10 +209,10 @@ class RunFinished(Message):
     problems: tuple[Problem, ...] = ()
 
 
-Command = RunStart
+Command = Annotated[RunStart | NodeRetry, Field(discriminator="kind")]
 NodeResult = Annotated[NodeSucceeded | NodeFailed, Field(discriminator="kind")]
 Event = Annotated[
-    RunStarted | RunFinished | NodeQueued | NodeStarted | NodeSucceeded | NodeFailed | NodeSkipped,
+    RunStarted | RunFinished | NodeQueued | NodeStarted | NodeSucceeded | NodeFailed | NodeRetrying | NodeSkipped,
     Field(discriminator="kind"),
 ]
 MESSAGES: tuple[type[Message], ...] = (
@@ -199,13 +223,15 @@ MESSAGES: tuple[type[Message], ...] = (
     NodeStarted,
     NodeSucceeded,
     NodeFailed,
+    NodeRetrying,
+    NodeRetry,
     NodeSkipped,
     RunFinished,
 )
 
-read_command = TypeAdapter[RunStart](RunStart).validate_json
+read_command = TypeAdapter[RunStart | NodeRetry](Command).validate_json
 read_job = TypeAdapter[NodeExecute](NodeExecute).validate_json
 read_result = TypeAdapter[NodeSucceeded | NodeFailed](NodeResult).validate_json
 read_event = TypeAdapter[
-    RunStarted | RunFinished | NodeQueued | NodeStarted | NodeSucceeded | NodeFailed | NodeSkipped
+    RunStarted | RunFinished | NodeQueued | NodeStarted | NodeSucceeded | NodeFailed | NodeRetrying | NodeSkipped
 ](Event).validate_json

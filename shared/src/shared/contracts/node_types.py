@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from shared.contracts.base import Contract
 from shared.contracts.errors import invalid
+from shared.contracts.retries import RetryPolicy
 from shared.contracts.values import AssetRef, ImageValue, RecordValue, TextValue, Value, ValueType
 
 PERCENT_TOLERANCE = 1e-6
@@ -110,7 +111,8 @@ class NodeType:
     """Everything that is known about a type of node.
 
     Exactly one of `queue` (a worker executes the node) and `evaluate` (the orchestrator does, at once and
-    purely) is set. `open_inputs` allows input handles of any name, of that type.
+    purely) is set. `open_inputs` allows input handles of any name, of that type. `retry` is what holds where a node
+    has no policy of its own.
     """
 
     name: str
@@ -121,6 +123,7 @@ class NodeType:
     open_inputs: ValueType | None = None
     queue: str | None = None
     evaluate: Callable[[Supplied], Value] | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     # What the predecessor called the type, its params and its handles; `shared.contracts.graph` reads them.
     old_names: tuple[str, ...] = ()
     old_params: Mapping[str, str] = field(default_factory=dict[str, str])

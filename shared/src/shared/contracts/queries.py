@@ -45,6 +45,7 @@ class NodeView(Contract):
     attempt: int = 1
     queued_at: datetime | None = None
     started_at: datetime | None = None
+    retry_at: datetime | None = None
     finished_at: datetime | None = None
     seconds: float | None = None
     worker: str | None = None

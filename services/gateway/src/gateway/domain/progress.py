@@ -8,6 +8,7 @@ from shared.contracts.messages import (
     NodeFailed,
     NodeMessage,
     NodeQueued,
+    NodeRetrying,
     NodeSkipped,
     NodeStarted,
     NodeSucceeded,
@@ -23,6 +24,7 @@ _STATUS_AFTER: Mapping[type[NodeMessage], NodeStatus] = MappingProxyType(
         NodeStarted: NodeStatus.RUNNING,
         NodeSucceeded: NodeStatus.SUCCESS,
         NodeFailed: NodeStatus.FAILED,
+        NodeRetrying: NodeStatus.RETRYING,
         NodeSkipped: NodeStatus.SKIPPED,
     }
 )

@@ -12,9 +12,10 @@ from orchestrator.domain.state import JournalEvent, RunAccepted, RunState
 from shared.contracts.messages import (
     JobInput,
     Message,
-    NodeAttempt,
     NodeExecute,
+    NodeFailed,
     NodeQueued,
+    NodeRetrying,
     NodeSkipped,
     NodeSucceeded,
     NodeSummary,
@@ -32,6 +33,8 @@ def decide(state: RunState, event: JournalEvent) -> list[Message]:
         messages.append(_run_started(state))
         messages += (message for node_id in state.nodes for message in _jobs(state, node_id, event))
     else:
+        messages += _jobs(state, event.node_id, event)
+        messages += _retrying(state, event)
         messages += (message for node_id in _touched(state, event) for message in _consequences(state, node_id, event))
     if state.finished_by == event.message_id:
         messages.append(_run_finished(state, event))
@@ -51,31 +54,35 @@ def _touched(state: RunState, event: JournalEvent) -> Iterator[str]:
                 yield following
 
 
-def _about(state: RunState, node_id: str) -> NodeAttempt:
-    return NodeAttempt(
-        run_id=state.accepted.run_id,
-        node_id=node_id,
-        node_type=state.plan.nodes[node_id].type,
-        attempt=state.nodes[node_id].attempt,
-    )
-
-
 def _jobs(state: RunState, node_id: str, event: JournalEvent) -> Iterator[Message]:
     node = state.nodes[node_id]
     if node.status is NodeStatus.QUEUED and node.cause == event.message_id:
-        about = _about(state, node_id)
-        yield NodeExecute(**about, params=state.plan.nodes[node_id].params, inputs=_job_inputs(state, node_id))
+        about = state.attempt_at(node_id)
+        yield NodeExecute(
+            **about,
+            params=state.plan.nodes[node_id].params,
+            inputs=_job_inputs(state, node_id),
+            last_attempt=node.attempt >= state.plan.retry_policy(node_id).max_attempts,
+        )
         yield NodeQueued(**about, at=event.at)
+
+
+def _retrying(state: RunState, event: JournalEvent) -> Iterator[Message]:
+    if not isinstance(event, NodeFailed):
+        return
+    node = state.nodes[event.node_id]
+    if node.retry_at and node.cause == event.message_id:
+        yield NodeRetrying(**event.about, at=event.at, error=event.error, retry_at=node.retry_at)
 
 
 def _consequences(state: RunState, node_id: str, event: JournalEvent) -> Iterator[Message]:
     yield from _jobs(state, node_id, event)
     node = state.nodes[node_id]
     if state.plan.node_type(node_id).evaluate and node.output:
-        yield NodeSucceeded(**_about(state, node_id), at=event.at, output=node.output)
+        yield NodeSucceeded(**state.attempt_at(node_id), at=event.at, output=node.output)
     if node.status is NodeStatus.SKIPPED:
         because_of = _unsuccessful_predecessor(state, node_id)
-        yield NodeSkipped(**_about(state, node_id), at=event.at, because_of=because_of)
+        yield NodeSkipped(**state.attempt_at(node_id), at=event.at, because_of=because_of)
 
 
 def _unsuccessful_predecessor(state: RunState, node_id: str) -> str:

@@ -3,11 +3,12 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from orchestrator.domain.plan import Plan, make_plan, value_at
 from orchestrator.domain.state import JournalEvent, NodeState, RunAccepted, RunState
 from shared.contracts.graph import WorkflowGraph
-from shared.contracts.messages import NodeFailed, NodeSucceeded
+from shared.contracts.messages import NodeFailed, NodeRetry, NodeSucceeded
 from shared.contracts.node_types import Supplied
 from shared.contracts.states import IllegalTransitionError, NodeStatus, RunStatus, final_run_status, node_transition
 from shared.contracts.values import Value
@@ -17,8 +18,8 @@ class UnknownNodeError(Exception):
     """A result names a node that its run does not have."""
 
 
-def is_repeat(state: RunState, event: NodeSucceeded | NodeFailed) -> bool:
-    """Tell whether a result changes nothing, because the node it is about has ended already.
+def is_repeat(state: RunState, event: NodeSucceeded | NodeFailed | NodeRetry) -> bool:
+    """Tell whether an event changes nothing, because what it is about is past.
 
     Raises UnknownNodeError, or IllegalTransitionError for a node that was never handed to a worker.
     """
@@ -27,7 +28,18 @@ def is_repeat(state: RunState, event: NodeSucceeded | NodeFailed) -> bool:
         raise UnknownNodeError(event.message_id)
     if node.status is NodeStatus.PENDING:
         raise IllegalTransitionError(f"{event.message_id}: the node was never queued")
-    return node.is_final or event.attempt != node.attempt
+    if isinstance(event, NodeRetry):
+        return node.status is not NodeStatus.RETRYING or event.attempt != node.attempt + 1
+    return node.status is not NodeStatus.QUEUED or event.attempt != node.attempt
+
+
+def retry_at(state: RunState, event: NodeFailed) -> datetime | None:
+    """Return when the next attempt is due after a failed one; None if there is to be none."""
+    policy = state.plan.retry_policy(event.node_id)
+    if not event.retryable or event.attempt >= policy.max_attempts:
+        return None
+    pause = policy.pause(event.attempt, key=event.message_id, retry_after=event.retry_after)
+    return event.at + timedelta(seconds=pause)
 
 
 def evolve(state: RunState | None, event: JournalEvent) -> RunState:
@@ -35,10 +47,10 @@ def evolve(state: RunState | None, event: JournalEvent) -> RunState:
     match event:
         case RunAccepted():
             return state or _begin(event)
-        case NodeSucceeded() | NodeFailed():
+        case NodeSucceeded() | NodeFailed() | NodeRetry():
             if state is None:
                 raise IllegalTransitionError(f"{event.message_id}: the run was never accepted")
-            return state if is_repeat(state, event) else _settle(state, event)
+            return state if is_repeat(state, event) else _apply(state, event)
 
 
 def _begin(event: RunAccepted) -> RunState:
@@ -54,12 +66,17 @@ def _begin(event: RunAccepted) -> RunState:
     return change.result()
 
 
-def _settle(state: RunState, event: NodeSucceeded | NodeFailed) -> RunState:
+def _apply(state: RunState, event: NodeSucceeded | NodeFailed | NodeRetry) -> RunState:
     change = _Change(state, event.message_id)
-    if isinstance(event, NodeSucceeded):
-        change.succeed(event.node_id, event.output)
-    else:
-        change.end(event.node_id, NodeStatus.FAILED)
+    match event:
+        case NodeSucceeded():
+            change.succeed(event.node_id, event.output)
+        case NodeRetry():
+            change.become(event.node_id, NodeStatus.QUEUED, attempt=event.attempt)
+        case NodeFailed() if due := retry_at(state, event):
+            change.become(event.node_id, NodeStatus.RETRYING, retry_at=due)
+        case NodeFailed():
+            change.end(event.node_id, NodeStatus.FAILED)
     return change.result()
 
 
@@ -83,14 +100,33 @@ class _Change:
         self.end(node_id, NodeStatus.SUCCESS, output)
 
     def end(self, node_id: str, status: NodeStatus, output: Value | None = None) -> None:
-        self._become(node_id, status, output)
+        self.become(node_id, status, output=output)
         self._ended.append(node_id)
+
+    def become(
+        self,
+        node_id: str,
+        status: NodeStatus,
+        *,
+        output: Value | None = None,
+        attempt: int | None = None,
+        retry_at: datetime | None = None,
+    ) -> None:
+        node = self._node(node_id)
+        self._changed[node_id] = replace(
+            node,
+            status=node_transition(node.status, status),
+            attempt=attempt or node.attempt,
+            output=output,
+            retry_at=retry_at,
+            cause=self._cause,
+        )
 
     def make_ready(self, node_id: str) -> None:
         """Evaluate an inline node at once; queue any other."""
         node_type = self._plan.node_type(node_id)
         if node_type.evaluate is None:
-            self._become(node_id, NodeStatus.QUEUED)
+            self.become(node_id, NodeStatus.QUEUED)
             return
         supplied = Supplied(
             node_id=node_id,
@@ -112,12 +148,6 @@ class _Change:
         if state.open_nodes:
             return state
         return replace(state, status=_final_status(state), finished_by=self._cause)
-
-    def _become(self, node_id: str, status: NodeStatus, output: Value | None = None) -> None:
-        node = self._node(node_id)
-        self._changed[node_id] = replace(
-            node, status=node_transition(node.status, status), output=output, cause=self._cause
-        )
 
     def _spread_from(self, ended: str) -> None:
         succeeded = self._node(ended).status is NodeStatus.SUCCESS

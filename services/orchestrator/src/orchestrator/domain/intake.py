@@ -6,10 +6,10 @@ from datetime import datetime
 from orchestrator.domain.decide import decide
 from orchestrator.domain.evolve import evolve, is_repeat
 from orchestrator.domain.state import JournalEvent, RunAccepted, RunState
-from shared.contracts.messages import Message, NodeFailed, NodeSucceeded, RunStart
+from shared.contracts.messages import Message, NodeFailed, NodeRetry, NodeSucceeded, RunStart
 from shared.contracts.validation import find_start_problems
 
-Incoming = RunStart | NodeSucceeded | NodeFailed
+Incoming = RunStart | NodeRetry | NodeSucceeded | NodeFailed
 
 
 @dataclass(frozen=True, slots=True)

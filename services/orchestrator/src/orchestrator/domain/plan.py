@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from shared.contracts.graph import Edge, Node, WorkflowGraph
 from shared.contracts.node_types import OUTPUT, REGISTRY, NodeType
+from shared.contracts.retries import RetryPolicy
 from shared.contracts.values import RecordValue, Value
 
 
@@ -19,6 +20,10 @@ class Plan:
     def node_type(self, node_id: str) -> NodeType:
         """Return the type of a node of a valid graph."""
         return REGISTRY[self.nodes[node_id].type]
+
+    def retry_policy(self, node_id: str) -> RetryPolicy:
+        """Return the node's own policy, else that of its type."""
+        return self.nodes[node_id].retry or self.node_type(node_id).retry
 
     def predecessor_count(self, node_id: str) -> int:
         """Return how many distinct nodes feed a node."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from orchestrator.domain.plan import Plan
 from shared.contracts.errors import Problem
-from shared.contracts.messages import Message, NodeFailed, NodeSucceeded, RunStart
+from shared.contracts.messages import Message, NodeAttempt, NodeFailed, NodeRetry, NodeSucceeded, RunStart
 from shared.contracts.states import FINAL_NODE_STATUSES, NodeStatus, RunStatus
 from shared.contracts.values import Value
 
@@ -21,12 +21,12 @@ class RunAccepted(Message):
     problems: tuple[Problem, ...] = ()
 
 
-JournalEvent = RunAccepted | NodeSucceeded | NodeFailed
+JournalEvent = RunAccepted | NodeSucceeded | NodeFailed | NodeRetry
 
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """A node: its status, its latest attempt, its output once it succeeded.
+    """A node: its status, its latest attempt, its output once it succeeded, `retry_at` while it waits for another.
 
     `waiting_for` counts the predecessors that have not succeeded yet. `cause` is the id of the event that
     brought the node to its status (for a queued node: that made it ready), so that the event's commands can be
@@ -37,6 +37,7 @@ class NodeState:
     waiting_for: int = 0
     attempt: int = 1
     output: Value | None = None
+    retry_at: datetime | None = None
     cause: str | None = None
 
     @property
@@ -58,3 +59,12 @@ class RunState:
     open_nodes: int
     status: RunStatus = RunStatus.RUNNING
     finished_by: str | None = None
+
+    def attempt_at(self, node_id: str) -> NodeAttempt:
+        """Return what messages about a node's latest attempt have in common."""
+        return NodeAttempt(
+            run_id=self.accepted.run_id,
+            node_id=node_id,
+            node_type=self.plan.nodes[node_id].type,
+            attempt=self.nodes[node_id].attempt,
+        )

@@ -1,13 +1,14 @@
 """Records of runs and nodes that only ever grow: merging is commutative, associative and idempotent.
 
-Each status has a rank. Of two records the one further on gives the status; every other field keeps what is known
-first. A final status outranks all others and equals every other final one, so it is never replaced.
+Each status has a rank. Of two records the one further on gives the status and, where both know a field, the field.
+What belongs to an attempt is kept for the latest attempt only. A final status outranks all others and equals every
+other final one, so it is never replaced.
 """
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Self
+from typing import ClassVar, Self
 from uuid import UUID
 
 from shared.contracts.base import Contract
@@ -15,7 +16,9 @@ from shared.contracts.errors import Problem
 from shared.contracts.messages import (
     Event,
     NodeFailed,
+    NodeMessage,
     NodeQueued,
+    NodeRetrying,
     NodeSkipped,
     NodeStarted,
     NodeSucceeded,
@@ -34,19 +37,33 @@ _NODE_RANK: Mapping[NodeStatus, int] = MappingProxyType(
 
 
 class Record(Contract):
-    """Base of both records. `rank` says how far on the status is."""
+    """Base of both records. `rank` says how far on the status is; `per_attempt` names what belongs to an attempt."""
+
+    per_attempt: ClassVar[frozenset[str]] = frozenset()
 
     run_id: UUID
     rank: int
 
+    @property
+    def latest_attempt(self) -> int:
+        """The attempt that `per_attempt` fields are about; 0 where there is none."""
+        return 0
+
     def merge(self, other: Self) -> Self:
-        """Return what both records together tell."""
-        ahead, behind = (self, other) if self._precedence >= other._precedence else (other, self)
+        """Return what both records together tell; of what belongs to an attempt, that of the latest only."""
+        latest = max(self.latest_attempt, other.latest_attempt)
+        records = (self.of_attempt(latest), other.of_attempt(latest))
+        behind, ahead = sorted(records, key=lambda record: record.precedence)
         known = {name: value for name in type(self).model_fields if (value := getattr(behind, name)) is not None}
         return ahead.model_copy(update={name: value for name, value in known.items() if getattr(ahead, name) is None})
 
+    def of_attempt(self, attempt: int) -> Self:
+        """Return what the record tells if that is the latest attempt."""
+        return self if self.latest_attempt == attempt else self.model_copy(update=dict.fromkeys(self.per_attempt))
+
     @property
-    def _precedence(self) -> tuple[int, str]:
+    def precedence(self) -> tuple[int, str]:
+        """Orders records by how far on they are."""
         # Two different records of equal rank never occur; should they, the order must not matter either.
         return self.rank, self.model_dump_json()
 
@@ -73,6 +90,13 @@ class RunRecord(Record):
 class NodeRecord(Record):
     """A node execution, as far as one or more events told. `position` is its place in the workflow."""
 
+    per_attempt: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("attempt", "queued_at", "started_at", "retry_at", "finished_at"),
+            *("seconds", "worker", "output", "error", "usage"),
+        }
+    )
+
     node_id: str
     status: NodeStatus
     node_type: str | None = None
@@ -81,12 +105,18 @@ class NodeRecord(Record):
     attempt: int | None = None
     queued_at: datetime | None = None
     started_at: datetime | None = None
+    retry_at: datetime | None = None
     finished_at: datetime | None = None
     seconds: float | None = None
     worker: str | None = None
     output: Value | None = None
     error: Problem | None = None
     usage: Usage | None = None
+
+    @property
+    def latest_attempt(self) -> int:
+        """The attempt that the record is about; 0 where it is about none."""
+        return self.attempt or 0
 
 
 def node_rank(status: NodeStatus, attempt: int) -> int:
@@ -121,6 +151,10 @@ def records_of(event: Event) -> Iterator[RunRecord | NodeRecord]:
                 output=event.output,
                 usage=event.usage,
             )
+        case NodeFailed(retryable=True):
+            yield _attempt(event, NodeStatus.RETRYING, error=event.error)
+        case NodeRetrying():
+            yield _attempt(event, NodeStatus.RETRYING, error=event.error, retry_at=event.retry_at)
         case NodeFailed():
             yield _attempt(event, NodeStatus.FAILED, finished_at=event.at, seconds=event.seconds, error=event.error)
         case NodeSkipped():
@@ -153,6 +187,7 @@ def _nodes_started(event: RunStarted) -> Iterator[NodeRecord]:
             position=position,
             output=node.output,
             finished_at=event.at if ended else None,
+            attempt=1 if ended else None,
         )
 
 
@@ -172,9 +207,7 @@ def _run_finished(event: RunFinished) -> RunRecord:
     )
 
 
-def _attempt(
-    event: NodeQueued | NodeStarted | NodeSucceeded | NodeFailed | NodeSkipped, status: NodeStatus, **told: object
-) -> NodeRecord:
+def _attempt(event: NodeMessage, status: NodeStatus, **told: object) -> NodeRecord:
     return _node_record(event.run_id, event.node_id, status, node_type=event.node_type, attempt=event.attempt, **told)
 
 

@@ -45,6 +45,7 @@ def upgrade() -> None:
             attempt integer,
             queued_at timestamptz,
             started_at timestamptz,
+            retry_at timestamptz,
             finished_at timestamptz,
             seconds double precision,
             worker text,

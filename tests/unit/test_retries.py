@@ -1,0 +1,191 @@
+"""Retries: how long is waited, and what the core makes of attempts that fail."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.domain.intake import take_in
+from orchestrator.domain.state import RunState
+from orchestrator.domain.timers import timers_of
+from shared.contracts.errors import Problem
+from shared.contracts.graph import Edge, Node, WorkflowGraph
+from shared.contracts.messages import (
+    NodeExecute,
+    NodeFailed,
+    NodeQueued,
+    NodeRetry,
+    NodeRetrying,
+    NodeSucceeded,
+    RunFinished,
+    RunStart,
+)
+from shared.contracts.retries import LONGEST_PAUSE, RetryPolicy
+from shared.contracts.states import NodeStatus, RunStatus
+from shared.contracts.values import TextValue
+
+RUN_ID = UUID(int=3)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+POLICY = RetryPolicy(max_attempts=3, first_pause=2, factor=3, longest_pause=10)
+
+
+@given(st.builds(RetryPolicy), st.integers(1, 1000), st.text())
+def test_a_pause_lies_between_half_and_all_of_the_exponential_one(policy, attempt, key):
+    full = min(policy.first_pause * policy.factor ** min(attempt - 1, 64), policy.longest_pause)
+    assert full / 2 <= policy.pause(attempt, key=key) <= full
+    assert policy.pause(attempt, key=key) == policy.pause(attempt, key=key)
+
+
+def test_pauses_of_many_nodes_are_spread():
+    pauses = {RetryPolicy().pause(1, key=f"run/node{number}") for number in range(100)}
+    assert len(pauses) > 90
+
+
+def test_retry_after_is_never_undercut_and_never_endless():
+    assert POLICY.pause(1, key="k", retry_after=60) == 60
+    assert POLICY.pause(1, key="k", retry_after=0.001) >= 1
+    assert POLICY.pause(1, key="k", retry_after=1e9) == LONGEST_PAUSE
+
+
+class Core:
+    """One node that is asked, one that waits for its answer; time stands still."""
+
+    def __init__(self, policy: RetryPolicy | None = POLICY):
+        ask = Node(id="ask", type="llm", params={"userMessage": "?"}, retry=policy)
+        out = Node(id="out", type="response")
+        graph = WorkflowGraph(nodes=(ask, out), edges=(Edge(source="ask", target="out", target_handle="a"),))
+        self._state: RunState | None = None
+        self.deliver(RunStart(run_id=RUN_ID, graph=graph))
+
+    def deliver(self, message):
+        decision = take_in(self._state, message, now=NOW)
+        self._state = decision.state
+        return decision
+
+    @property
+    def state(self) -> RunState:
+        assert self._state
+        return self._state
+
+    @property
+    def node(self):
+        return self.state.nodes["ask"]
+
+    def fail(self, attempt, *, retryable=True, retry_after=None):
+        event = NodeFailed(
+            run_id=RUN_ID,
+            node_id="ask",
+            node_type="llm",
+            attempt=attempt,
+            at=NOW,
+            error=Problem(code="llm_rate_limited", message="slow down"),
+            retryable=retryable,
+            retry_after=retry_after,
+        )
+        return self.deliver(event)
+
+    def retry(self, attempt):
+        event = NodeRetry(run_id=RUN_ID, node_id="ask", node_type="llm", attempt=attempt, at=NOW)
+        return self.deliver(event)
+
+
+def test_a_failed_attempt_waits_and_says_until_when():
+    core = Core()
+    decision = core.fail(1, retry_after=60)
+    (retrying,) = decision.messages
+    assert isinstance(retrying, NodeRetrying)
+    assert retrying.retry_at == NOW + timedelta(seconds=60)
+    assert (core.node.status, core.node.retry_at) == (NodeStatus.RETRYING, retrying.retry_at)
+
+
+def test_the_timer_of_the_state_is_that_of_the_message():
+    core = Core()
+    (retrying,) = core.fail(1).messages
+    assert isinstance(retrying, NodeRetrying)
+    (timer,) = timers_of(core.state)
+    assert timer.due == retrying.retry_at
+    assert (timer.message.node_id, timer.message.attempt) == ("ask", 2)
+
+
+def test_when_the_time_has_come_the_next_attempt_is_queued_once():
+    core = Core()
+    core.fail(1)
+    first, again = core.retry(2), core.retry(2)
+    job, queued = first.messages
+    assert isinstance(job, NodeExecute)
+    assert isinstance(queued, NodeQueued)
+    assert (job.attempt, job.last_attempt) == (2, False)
+    assert again.event is None
+    assert again.messages == first.messages
+    assert list(timers_of(core.state)) == []
+
+
+def test_the_last_attempt_is_marked_and_its_failure_is_final():
+    core = Core()
+    core.fail(1)
+    core.retry(2)
+    core.fail(2)
+    (job, _) = core.retry(3).messages
+    assert isinstance(job, NodeExecute)
+    assert job.last_attempt
+    decision = core.fail(3)
+    assert core.node.status is NodeStatus.FAILED
+    (finished,) = [message for message in decision.messages if isinstance(message, RunFinished)]
+    assert finished.status is RunStatus.FAILED
+
+
+def test_what_is_not_retryable_fails_at_once():
+    core = Core()
+    core.fail(1, retryable=False)
+    assert core.node.status is NodeStatus.FAILED
+
+
+def test_a_success_after_a_retry_completes_the_run():
+    core = Core()
+    core.fail(1)
+    core.retry(2)
+    core.deliver(
+        NodeSucceeded(
+            run_id=RUN_ID, node_id="ask", node_type="llm", attempt=2, at=NOW, output=TextValue(text="at last")
+        )
+    )
+    assert core.state.status is RunStatus.COMPLETED
+
+
+@pytest.mark.parametrize("attempt", [1, 3, 99])
+def test_a_timer_of_another_attempt_changes_nothing(attempt):
+    core = Core()
+    core.fail(1)
+    assert core.retry(attempt).event is None
+    assert core.node.status is NodeStatus.RETRYING
+
+
+def test_a_repeated_failure_tells_the_same_and_waits_no_longer():
+    core = Core()
+    first = core.fail(1)
+    again = core.fail(1)
+    assert again.event is None
+    assert again.messages == first.messages
+
+
+def test_a_late_failure_of_a_past_attempt_changes_nothing():
+    core = Core()
+    core.fail(1)
+    core.retry(2)
+    late = core.fail(1)
+    assert (late.event, late.messages) == (None, ())
+    assert core.node.status is NodeStatus.QUEUED
+
+
+def test_one_attempt_means_no_retry():
+    core = Core(RetryPolicy(max_attempts=1))
+    core.fail(1)
+    assert core.node.status is NodeStatus.FAILED
+
+
+def test_without_a_policy_of_its_own_a_node_has_that_of_its_type():
+    core = Core(policy=None)
+    core.fail(1)
+    assert core.node.status is NodeStatus.RETRYING
