@@ -101,13 +101,8 @@ class ServiceProcess:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait(KILL_SECONDS)
 
-    def wait_stopped(self) -> None:
-        """Return when the process has ended, as it was asked to; raise subprocess.TimeoutExpired after its grace."""
-        if self._process:
-            self._process.wait(self._grace)
-
     def wait_stopped(self) -> int:
-        """Return the exit code of a process that was asked to stop, once it has; it may finish its work first."""
+        """Return the exit code of a process that was asked to stop, once it has; TimeoutExpired after its grace."""
         assert self._process
         return self._process.wait(self._grace)
 

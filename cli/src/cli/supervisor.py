@@ -79,10 +79,6 @@ class Supervisor:
         """End a service as a crash would (SIGKILL); returns when it is gone."""
         self._services[name].kill()
 
-    def wait_stopped(self, name: str) -> None:
-        """Return when a service that was asked to stop has ended."""
-        self._services[name].wait_stopped()
-
     def wait_stopped(self, name: str) -> int:
         """Return the exit code of a service that was asked to stop, once it has."""
         return self._services[name].wait_stopped()
