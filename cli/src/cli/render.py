@@ -10,6 +10,7 @@ from rich.text import Text
 
 from cli.display import label, seconds_between
 from cli.errors import tell_problem
+from cli.output import Output
 from shared.assets import AssetStore
 from shared.contracts.base import Contract
 from shared.contracts.errors import Problem
@@ -39,6 +40,14 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not console.is_terminal:
         console.width = sum(max(len(cell) for cell in column) + 2 for column in zip(columns, *rows, strict=True))
     console.print(table)
+
+
+def write_result(run: RunView, assets_url: str | None, output: Output) -> None:
+    """Write a run that has ended, as JSON or for people."""
+    if output is Output.JSON:
+        write_json(run)
+    else:
+        write_run(run, assets_url)
 
 
 def write_run(run: RunView, assets_url: str | None) -> None:

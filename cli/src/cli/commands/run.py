@@ -27,17 +27,14 @@ def execute(
 ) -> int:
     """Run a workflow, follow it live, print its results. Exit code 1: it failed, at least in part; 124: timed out."""
     from cli.display import show_progress  # noqa: PLC0415 -- see the package
-    from cli.render import write_json, write_run  # noqa: PLC0415 -- see the package
+    from cli.render import write_result  # noqa: PLC0415 -- see the package
     from cli.runner import RunRequest, execute  # noqa: PLC0415 -- see the package
 
     settings = Settings.load()
     request = RunRequest.read(file, image or [], set_ or [])
     with show_progress() as on_change:
         run = asyncio.run(execute(gateway_url(settings), request, on_change, patience=timeout))
-    if output is Output.JSON:
-        write_json(run)
-    else:
-        write_run(run, settings.assets_url)
+    write_result(run, settings.assets_url, output)
     return ExitCode.OK if run.status == "completed" else ExitCode.RUN_FAILED
 
 
