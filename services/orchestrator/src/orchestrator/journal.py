@@ -79,7 +79,8 @@ class Journal:
         """Yield the locked runs that exist, those in `new` among them; commit what was advanced on leaving."""
         wanted = sorted(set(run_ids))
         async with self._database.transaction() as connection:
-            await connection.execute(_CREATE, sorted(set(new)))
+            if created := sorted(set(new)):
+                await connection.execute(_CREATE, created)
             runs = await self._lock(connection, wanted)
             await self._catch_up(connection, runs)
             yield runs

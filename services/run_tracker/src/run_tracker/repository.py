@@ -63,9 +63,11 @@ class RunRepository:
 
     async def merge(self, runs: Iterable[RunRecord], nodes: Iterable[NodeRecord]) -> None:
         """Merge records into the tables, in one transaction; at most one record per run and per node."""
+        statements = [(_MERGE_RUNS, list(runs)), (_MERGE_NODES, list(nodes))]
         async with self._database.transaction() as connection:
-            await connection.execute(_MERGE_RUNS, _rows(runs))
-            await connection.execute(_MERGE_NODES, _rows(nodes))
+            for statement, records in statements:
+                if records:
+                    await connection.execute(statement, _rows(records))
 
     async def get(self, run_id: UUID) -> RunView | None:
         """Return a run with its nodes in the workflow's order, or None."""
@@ -83,7 +85,7 @@ class RunRepository:
         return tuple(_view(RunView, row) for row in rows)
 
 
-def _rows(records: Iterable[Record]) -> str:
+def _rows(records: Sequence[Record]) -> str:
     return json.dumps([record.model_dump(mode="json", by_alias=False) for record in records])
 
 

@@ -1,0 +1,1 @@
+"""Measures Weft beside its peers, on one machine, in one command."""
