@@ -15,6 +15,7 @@ from shared.settings import Settings
 from shared.setup import set_up
 
 POSTGRES_IMAGE = "postgres:17"
+END_TO_END = Path(__file__).parent / "e2e"
 RABBITMQ_IMAGE = "rabbitmq:4-management"
 
 
@@ -23,6 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Last, because the services that they share take every message from the queues.
+    items.sort(key=lambda item: END_TO_END in item.path.parents)
     if config.getoption("--containers"):
         return
     deselected = [item for item in items if item.get_closest_marker("containers")]

@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.app import openapi_document
 from shared import asyncapi
+from shared.contracts.states import NODE_TRANSITIONS, RUN_TRANSITIONS
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENTS: Mapping[str, Callable[[], dict[str, Any]]] = {
@@ -15,14 +16,43 @@ DOCUMENTS: Mapping[str, Callable[[], dict[str, Any]]] = {
 }
 
 
+STATE_MACHINE = "state-machine.md"
+NAMES = (*DOCUMENTS, STATE_MACHINE)
+
+
 def rendered(name: str) -> str:
     """Return a document as it is to be committed; keys sorted, so that equal content is equal text."""
+    if name == STATE_MACHINE:
+        return _state_machine()
     return json.dumps(DOCUMENTS[name](), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _state_machine() -> str:
+    nodes, runs = _diagram(NODE_TRANSITIONS), _diagram(RUN_TRANSITIONS)
+    return f"""# States
+
+Drawn from the tables in `shared.contracts.states` by `scripts/documents`. What has no way out is final.
+
+## Nodes
+
+{nodes}
+
+## Runs
+
+{runs}
+"""
+
+
+def _diagram(transitions: Mapping[Any, frozenset[Any]]) -> str:
+    arrows = [f"    {status} --> {following}" for status, ways in transitions.items() for following in sorted(ways)]
+    ends = [f"    {status} --> [*]" for status, ways in transitions.items() if not ways]
+    start = f"    [*] --> {next(iter(transitions))}"
+    return "\n".join(["```mermaid", "stateDiagram-v2", start, *arrows, *ends, "```"])
 
 
 def main() -> None:
     """Write all documents."""
-    for name in DOCUMENTS:
+    for name in NAMES:
         (DOCS / name).write_text(rendered(name))
 
 

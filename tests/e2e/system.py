@@ -79,6 +79,11 @@ class System:
         reached = _json(self._model.get("/control/calls", params={"held": count, "timeout": PATIENCE}))["reached"]
         assert reached, f"{count} calls of the model were expected to wait"
 
+    def wait_until_none_is_held(self) -> None:
+        """Return when no call of the model waits any more."""
+        reached = _json(self._model.get("/control/calls", params={"held_at_most": 0, "timeout": PATIENCE}))["reached"]
+        assert reached, "calls of the model still wait"
+
     def release_model_calls(self) -> None:
         """Let waiting calls of the model go on, and those to come not wait."""
         self._model.delete("/control/behaviours").raise_for_status()

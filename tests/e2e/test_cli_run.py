@@ -49,6 +49,13 @@ def finish(process):
     return process.returncode, out, err
 
 
+def test_execute_shows_a_retry_and_goes_on(weft, system):
+    system.script_model({"kind": "error", "status": 429, "retry_after": 1})
+    exit_code, _, err = weft("run", "execute", *SAMPLE)
+    assert exit_code == 0, err
+    assert "retrying" in err
+
+
 def test_execute_writes_json_alone_on_stdout_and_progress_on_stderr(weft):
     exit_code, out, err = weft("run", "execute", *SAMPLE, "-o", "json")
     assert exit_code == 0, err

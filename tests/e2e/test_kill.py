@@ -49,6 +49,20 @@ def test_the_llm_worker_killed_while_it_waits_for_the_model(system):
     assert system.model_calls() - before == 2 * QUESTIONS + 1
 
 
+def test_a_job_that_kills_its_worker_three_times_fails_its_node_and_the_run_ends(system):
+    system.hold_model_calls(3 * QUESTIONS)
+    run_id = system.start_sample_run()
+    for _ in range(3):
+        system.wait_until_held(QUESTIONS)
+        system.supervisor.kill("llm_worker")
+        system.wait_until_none_is_held()
+        system.supervisor.start_service("llm_worker")
+    run = system.finished(run_id)
+    assert run.status is RunStatus.PARTIAL
+    failed = {node.node_id: node.error.code for node in run.nodes if node.status is NodeStatus.FAILED}
+    assert failed == dict.fromkeys(("ask_left", "ask_middle", "ask_right"), "worker_crashed")
+
+
 def test_the_crop_worker_killed_with_jobs_in_hand(system):
     os.kill(system.supervisor.pid("crop_worker"), signal.SIGSTOP)
     run_id = system.start_sample_run()

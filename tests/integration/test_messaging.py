@@ -14,7 +14,7 @@ from shared.contracts.messages import NodeExecute, NodeFailed, RunStart, read_co
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
 from shared.messaging.publisher import open_publisher
-from shared.topology import COMMANDS_QUEUE, HISTORY_QUEUE, RESULTS_QUEUE, check_queue
+from shared.topology import COMMANDS_QUEUE, DEAD_JOBS_QUEUE, HISTORY_QUEUE, RESULTS_QUEUE, check_queue
 
 pytestmark = pytest.mark.usefixtures("empty_queues")
 GRAPH = WorkflowGraph(nodes=())
@@ -210,6 +210,47 @@ async def test_nothing_is_acknowledged_before_the_handler_returns(stack, channel
     again = await next_message(channel, COMMANDS_QUEUE)
     assert again.message_id == command.message_id
     assert again.redelivered
+
+
+async def test_a_connection_lost_under_a_batch_is_survived(stack, channel, publisher):
+    """The effects are safe, the acknowledgement is not: the batch comes again, and consuming goes on."""
+    working, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(_):
+        working.set()
+        await go_on.wait()
+
+    collector = Collector(21, wait)
+    await publisher.publish(run_start())
+    async with connect(stack.amqp_url, name="test", patience=5) as connection:
+        consumer = BatchConsumer(await connection.channel(), {COMMANDS_QUEUE: read_command}, collector.handle)
+        await consumer.start()
+        async with asyncio.timeout(20):
+            await working.wait()
+            await connection.reconnect()
+            go_on.set()
+            await publisher.publish_all([run_start() for _ in range(19)])
+            await collector.done.wait()
+        assert await consumer.is_alive()
+        await consumer.stop()
+    first = collector.messages[0].run_id
+    assert [message.run_id for message in collector.messages].count(first) == 2
+    assert await depth(channel, COMMANDS_QUEUE) == 0
+
+
+async def test_a_job_that_killed_its_worker_three_times_is_dead_and_the_orchestrator_hears_of_it(
+    stack, channel, publisher
+):
+    job = NodeExecute(run_id=uuid4(), node_id="n", node_type="llm")
+    await publisher.publish(job)
+    for _ in range(3):
+        async with connect(stack.amqp_url, name="test", patience=5) as connection:
+            queue = await (await connection.channel()).get_queue("jobs.llm")
+            async with queue.iterator(timeout=15) as jobs:
+                assert (await anext(jobs)).message_id == job.message_id
+                await connection.close()
+    assert (await next_message(channel, "dead.jobs.llm")).message_id == job.message_id
+    assert (await next_message(channel, DEAD_JOBS_QUEUE)).message_id == job.message_id
 
 
 async def test_declaring_the_topology_again_changes_nothing(channel, publisher):

@@ -11,6 +11,7 @@ from shared.contracts.errors import Problem
 from shared.contracts.messages import (
     NodeFailed,
     NodeQueued,
+    NodeRetrying,
     NodeSkipped,
     NodeStarted,
     NodeSucceeded,
@@ -59,6 +60,12 @@ def test_a_failure_that_is_tried_again_is_followed_by_the_next_attempt(progress)
     assert (progress.nodes["a"].status, progress.nodes["a"].attempt) == (NodeStatus.QUEUED, 2)
     progress.take(NodeSucceeded(**ABOUT, attempt=2, output=TextValue(text="")))
     assert progress.nodes["a"].error is None
+
+
+def test_the_orchestrators_word_that_another_attempt_follows_is_an_event(progress):
+    progress.take(NodeRetrying(**ABOUT, error=ERROR, retry_at=NOW))
+    assert progress.nodes["a"].status is NodeStatus.RETRYING
+    assert progress.nodes["a"].retry_at == NOW
 
 
 def test_failed_and_skipped_nodes(progress):

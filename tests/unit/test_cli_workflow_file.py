@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli.inputs import MAX_PICTURE_BYTES, read_inputs
+from cli.inputs import read_inputs
 from cli.workflow_file import read_workflow, workflow_id
 from shared.contracts.errors import InvalidInputError
-from shared.contracts.values import TextValue
+from shared.contracts.values import MAX_PICTURE_BYTES, TextValue
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "workflow.json"
 TEXT_AND_PHOTO = {

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from gateway.app import create_app, openapi_document
-from gateway.body_limit import LINGER_BYTES, MAX_BODY_BYTES, MAX_FILE_BYTES
+from gateway.body_limit import LINGER_BYTES, MAX_BODY_BYTES
 from gateway.dependencies import Dependencies
 from gateway.live import LiveEvents
 from gateway.runs import Runs
@@ -17,7 +17,7 @@ from gateway.workflows import Workflows
 from shared.assets import AssetStore
 from shared.contracts.errors import invalid, unavailable
 from shared.contracts.node_types import REGISTRY
-from shared.contracts.values import AssetRef
+from shared.contracts.values import MAX_PICTURE_BYTES, AssetRef
 
 RUN_PATH = "/api/workflows/runs/00000000-0000-0000-0000-000000000001"
 
@@ -74,7 +74,7 @@ async def test_a_picture_is_kept_the_same_from_a_form_and_from_the_body(client, 
         (b"", 422, "empty_file"),
         (b"<svg/>", 415, "unsupported_format"),
         (picture()[:40], 422, "image_corrupt"),
-        (bytes(MAX_FILE_BYTES + 1), 413, "file_too_large"),
+        (bytes(MAX_PICTURE_BYTES + 1), 413, "file_too_large"),
     ],
 )
 async def test_what_is_no_acceptable_picture_is_refused(client, data, status, code):

@@ -238,6 +238,24 @@ def test_a_result_of_a_node_that_was_never_queued_is_refused():
         world.deliver(early)
 
 
+def test_a_dead_job_fails_its_node_and_is_told_to_all():
+    world = World(CHAIN)
+    (job,) = [message for message in world.deliver(start(CHAIN)).messages if isinstance(message, NodeExecute)]
+    decision = world.deliver(job)
+    assert [message.kind_name() for message in decision.messages] == ["node.failed", "node.skipped", "run.finished"]
+    assert world.told(NodeFailed)[0].error.code == "worker_crashed"
+    repeated = world.deliver(job)
+    assert repeated.event is None
+    assert repeated.messages == decision.messages
+
+
+def test_a_dead_job_of_a_node_that_succeeded_changes_nothing():
+    world = World(CHAIN).run()
+    (job,) = world.jobs.values()
+    decision = world.deliver(job)
+    assert (decision.event, decision.messages) == (None, ())
+
+
 def test_a_result_without_a_run_is_without_effect():
     late = NodeSucceeded(run_id=RUN_ID, node_id="ask", node_type="llm", attempt=1, at=NOW, output=TextValue(text=""))
     decision = take_in(None, late, now=NOW)

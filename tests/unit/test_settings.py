@@ -46,6 +46,13 @@ def test_addresses_come_from_the_stack_that_runs_unless_they_are_set(monkeypatch
     [
         ("WEFT_AMQP_URL", "http://localhost"),
         ("WEFT_DATABASE_URL", "mysql://localhost"),
+        ("WEFT_AMQP_URL", "amqp://localhost:abc/"),
+        ("WEFT_AMQP_URL", "amqp://localhost:99999/"),
+        ("WEFT_AMQP_URL", "amqp://"),
+        ("WEFT_DATABASE_URL", "postgresql://localhost:abc/x"),
+        ("WEFT_DATABASE_URL", "postgresql://u:p@[bad/x"),
+        ("WEFT_LLM_BASE_URL", "http://h:abc/v1"),
+        ("WEFT_LLM_API_KEY", ""),
         ("WEFT_HTTP_PORT", "high"),
         ("WEFT_HTTP_PORT", "65536"),
         ("WEFT_LLM_TIMEOUT", "-1"),
@@ -58,6 +65,19 @@ def test_a_wrong_value_is_named_and_not_repeated(monkeypatch, name, value):
         Settings.load()
     assert raised.value.code == "invalid_setting"
     assert name in str(raised.value)
+
+
+def test_a_postgresql_socket_is_an_address(monkeypatch):
+    monkeypatch.setenv("WEFT_DATABASE_URL", "postgresql:///weft?host=/run/postgresql")
+    assert Settings.load().database_url == "postgresql:///weft?host=/run/postgresql"
+
+
+def test_a_damaged_file_of_the_stack_is_named(monkeypatch, tmp_path):
+    (tmp_path / STACK_FILE).write_text("{")
+    monkeypatch.setenv("WEFT_HOME", str(tmp_path))
+    with pytest.raises(InvalidInputError) as raised:
+        Settings.load()
+    assert raised.value.code == "stack_file_damaged"
 
 
 def test_all_wrong_values_are_named_at_once(monkeypatch):

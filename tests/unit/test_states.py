@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from shared.contracts.states import (
     FINAL_NODE_STATUSES,
     NODE_TRANSITIONS,
+    RUN_TRANSITIONS,
     IllegalTransitionError,
     NodeStatus,
     RunStatus,
     final_run_status,
     node_transition,
+    run_transition,
 )
 
 OK, BAD, SKIPPED = NodeStatus.SUCCESS, NodeStatus.FAILED, NodeStatus.SKIPPED
@@ -24,6 +26,15 @@ def test_only_the_tables_transitions_are_legal(current, following):
     else:
         with pytest.raises(IllegalTransitionError):
             node_transition(current, following)
+
+
+@given(st.sampled_from(RunStatus), st.sampled_from(RunStatus))
+def test_only_the_tables_transitions_of_runs_are_legal(current, following):
+    if following in RUN_TRANSITIONS[current]:
+        assert run_transition(current, following) is following
+    else:
+        with pytest.raises(IllegalTransitionError):
+            run_transition(current, following)
 
 
 def test_final_states_lead_nowhere():

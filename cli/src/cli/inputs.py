@@ -8,10 +8,8 @@ from cli.workflow_file import read_file
 from shared.contracts.errors import InvalidInputError, Problem, WeftError, invalid
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.validation import find_start_problems
-from shared.contracts.values import AssetRef, ImageValue, TextValue, Value
+from shared.contracts.values import MAX_PICTURE_BYTES, AssetRef, ImageValue, TextValue, Value
 from shared.images import inspect
-
-MAX_PICTURE_BYTES = 25 * 1024 * 1024  # what a gateway takes
 
 
 @dataclass(frozen=True, slots=True)

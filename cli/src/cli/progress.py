@@ -8,6 +8,7 @@ from shared.contracts.messages import (
     NodeFailed,
     NodeMessage,
     NodeQueued,
+    NodeRetrying,
     NodeSkipped,
     NodeStarted,
     NodeSucceeded,
@@ -85,6 +86,8 @@ def _changes(event: NodeMessage) -> dict[str, Any]:
         case NodeFailed():
             status = NodeStatus.RETRYING if event.retryable else NodeStatus.FAILED
             return {"status": status, "error": event.error, "seconds": event.seconds}
+        case NodeRetrying():
+            return {"status": NodeStatus.RETRYING, "error": event.error, "retry_at": event.retry_at}
         case NodeSkipped():
             return {"status": NodeStatus.SKIPPED}
         case _:

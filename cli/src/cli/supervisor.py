@@ -101,10 +101,6 @@ class Supervisor:
         assert pid is not None
         return pid
 
-    def log_file(self, name: str) -> Path:
-        """Return where the output of a service goes."""
-        return self._services[name].log
-
     @property
     def llm_base_url(self) -> str:
         """The address of the model: the configured one, else the stand-in's."""

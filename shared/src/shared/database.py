@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
-from yarl import URL
 
+from shared.addresses import without_password
 from shared.contracts.errors import UnavailableError, unavailable
 
 # Quoted: the classes are generic for type checkers only.
@@ -21,9 +21,9 @@ _GONE = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InterfaceError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -32,6 +32,7 @@ _REFUSED = (
     asyncpg.InvalidPasswordError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
 )
 
 
@@ -106,16 +107,11 @@ async def _open_patiently(url: str, name: str, patience: float) -> "asyncpg.Pool
             await asyncio.sleep(RETRY_SECONDS)
 
 
-def _shown(url: str) -> str:
-    """Return the address as it may be shown to people."""
-    return str(URL(url).with_password(None))
-
-
 def _refused(url: str, err: Exception) -> UnavailableError:
     """Return the error that says that the database does not let us in."""
     return unavailable(
         "database_refused",
-        f"PostgreSQL at {_shown(url)} refuses: {err}",
+        f"PostgreSQL at {without_password(url)} refuses: {err}",
         where="WEFT_DATABASE_URL",
         fix="correct the user, the password and the database name in WEFT_DATABASE_URL",
     )
@@ -125,7 +121,7 @@ def _unreachable(url: str, err: Exception) -> UnavailableError:
     """Return the error that says that there is no database at that address."""
     return unavailable(
         "database_unreachable",
-        f"no PostgreSQL answers at {_shown(url)}: {err or type(err).__name__}",
+        f"no PostgreSQL answers at {without_password(url)}: {err or type(err).__name__}",
         where="WEFT_DATABASE_URL",
         fix="start it, or correct WEFT_DATABASE_URL; without the variable, `weft dev` starts one",
     )

@@ -11,7 +11,24 @@ _NOISY = ("aiormq", "aio_pika", "httpx2", "httpcore2")
 
 def configure_logs(service: str, *, log_format: str, level: str) -> None:
     """Send the logs of Weft and of all libraries to stderr, each line with time, level and service."""
-    shared: list[Processor] = [
+    shared = _shared_processors()
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    renderer = structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer()
+    processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=processors))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    structlog.contextvars.bind_contextvars(service=service)
+
+
+def _shared_processors() -> list[Processor]:
+    return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -19,20 +36,3 @@ def configure_logs(service: str, *, log_format: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
-    renderer = structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=level, force=True)
-    for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    structlog.contextvars.bind_contextvars(service=service)

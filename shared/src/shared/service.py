@@ -30,6 +30,7 @@ from shared.settings import Settings
 
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
+EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
 log = get_logger(__name__)
 
@@ -159,13 +160,22 @@ async def _serve_until_exit(server: _Server, listener: socket.socket, service: S
         task.result()
 
 
-def run(name: str, create_service: ServiceFactory) -> None:
-    """Be the process of a service. Errors that a person can mend are told in one line, without a traceback."""
+@contextmanager
+def errors_in_one_line(name: str) -> Generator[None]:
+    """End the process with the right exit code; errors that a person can mend are told without a traceback."""
     try:
-        settings = Settings.load()
-        configure_logs(name, log_format=settings.log_format, level=settings.log_level)
-        uvloop.run(serve(settings, create_service))
+        yield
     except WeftError as err:
         for problem in err.problems:
             sys.stderr.write(f"weft {name}: {problem.code}: {problem}\n")
         sys.exit(EXIT_USAGE if isinstance(err, InvalidInputError) else EXIT_UNAVAILABLE)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def run(name: str, create_service: ServiceFactory) -> None:
+    """Be the process of a service."""
+    with errors_in_one_line(name):
+        settings = Settings.load()
+        configure_logs(name, log_format=settings.log_format, level=settings.log_level)
+        uvloop.run(serve(settings, create_service))

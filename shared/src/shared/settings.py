@@ -6,10 +6,11 @@ The local infrastructure is decided here: an address that is set wins; else the 
 
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from yarl import URL
 
 from shared.contracts.errors import InvalidInputError, Problem, invalid
 
@@ -19,18 +20,39 @@ SERVICES_FILE = "services.json"  # written by `weft dev`: the addresses of the s
 _PREFIX = "WEFT_"
 
 
+def _address(*schemes: str) -> Any:
+    """Return a validator for addresses with one of these schemes; it shows none of them, as they may hold secrets."""
+
+    def check(address: str) -> str:
+        try:
+            url = URL(address)
+            complete = url.scheme in schemes and bool(url.host or url.query.get("host")) and url.port != 0
+        except ValueError:
+            complete = False
+        if not complete:
+            raise ValueError(f"this is no address of the form {schemes[0]}://host:port/...")
+        return address
+
+    return AfterValidator(check)
+
+
+AmqpUrl = Annotated[str, _address("amqp", "amqps")]
+PostgresUrl = Annotated[str, _address("postgresql", "postgres")]
+HttpUrl = Annotated[str, _address("http", "https")]
+
+
 class Settings(BaseSettings):
     """What Weft can be told from outside; each field is the variable WEFT_<NAME>."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
 
     home: Path = Path(".weft")
-    amqp_url: str | None = Field(default=None, pattern=r"^amqps?://")
-    database_url: str | None = Field(default=None, pattern=r"^postgres(ql)?://")
+    amqp_url: AmqpUrl | None = None
+    database_url: PostgresUrl | None = None
     assets_url: str | None = Field(default=None, pattern=r"^[a-z0-9]+://")
-    gateway_url: str | None = Field(default=None, pattern=r"^https?://")
-    llm_base_url: str | None = Field(default=None, pattern=r"^https?://")
-    llm_api_key: SecretStr = SecretStr("none")
+    gateway_url: HttpUrl | None = None
+    llm_base_url: HttpUrl | None = None
+    llm_api_key: SecretStr = Field(default=SecretStr("none"), min_length=1)
     llm_model: str = "offline"
     llm_timeout: float = Field(default=120, gt=0)
     llm_concurrency: int = Field(default=8, ge=1)
@@ -75,6 +97,10 @@ def _read_addresses(path: Path) -> dict[str, str]:
         content: Any = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
+    except ValueError as err:
+        raise invalid(
+            "stack_file_damaged", "the file cannot be read", where=str(path), fix="stop the local stack, and remove it"
+        ) from err
     return {name: value for name, value in content.items() if name.endswith("_url")}
 
 

@@ -1,16 +1,14 @@
 """The one command that prepares database and broker: migrations of all installed services, then the topology."""
 
 import asyncio
-import sys
 
 from structlog import get_logger
 
 from shared import topology
-from shared.contracts.errors import WeftError
 from shared.logs import configure_logs
 from shared.messaging.connection import connect
 from shared.migrations import migrate
-from shared.service import EXIT_UNAVAILABLE
+from shared.service import errors_in_one_line
 from shared.settings import Settings
 
 log = get_logger(__name__)
@@ -32,13 +30,10 @@ def set_up(settings: Settings) -> None:
 
 def main() -> None:
     """Run the set-up as a process of its own."""
-    try:
+    with errors_in_one_line("setup"):
         settings = Settings.load()
         configure_logs("setup", log_format=settings.log_format, level=settings.log_level)
         set_up(settings)
-    except WeftError as err:
-        sys.stderr.write(f"weft setup: {err.code}: {err.problems[0]}\n")
-        sys.exit(EXIT_UNAVAILABLE)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ EXCHANGES: Mapping[str, str] = {RUNS: "topic", JOBS: "direct", EVENTS: "topic", 
 
 COMMANDS_QUEUE = "orchestrator.commands"
 RESULTS_QUEUE = "orchestrator.results"
+DEAD_JOBS_QUEUE = "orchestrator.dead_jobs"
 HISTORY_QUEUE = "run_tracker.events"
 QUERIES_QUEUE = "run_tracker.queries"
 
@@ -94,6 +95,8 @@ def _result_bindings() -> tuple[Binding, ...]:
 _LIVE_QUEUES = (
     _quorum(COMMANDS_QUEUE, Binding(RUNS, "run.*"), Binding(RUNS, "node.*")),
     _quorum(RESULTS_QUEUE, *_result_bindings()),
+    # A second copy of each dead job: the first stays in its dead-letter queue for people, this one fails its node.
+    _quorum(DEAD_JOBS_QUEUE, *(Binding(DEAD, queue.name) for queue in _job_queues())),
     _quorum(HISTORY_QUEUE, Binding(EVENTS, "run.#"), Binding(EVENTS, "node.#")),
     *_job_queues(),
 )
@@ -119,7 +122,22 @@ def address(message: Message) -> tuple[str, str]:
 
 
 async def declare(channel: AbstractChannel) -> None:
-    """Create all exchanges, queues and bindings that are not there yet; nothing is ever deleted."""
+    """Create all exchanges, queues and bindings that are not there yet; nothing is ever deleted.
+
+    Raises UnavailableError `topology_refused` where the broker has one with other arguments, or the user may not.
+    """
+    try:
+        await _declare(channel)
+    except ChannelClosed as err:
+        raise unavailable(
+            "topology_refused",
+            f"the broker refuses to declare the topology: {err}",
+            where="WEFT_AMQP_URL",
+            fix="remove what differs, or use a user that may configure",
+        ) from err
+
+
+async def _declare(channel: AbstractChannel) -> None:
     for name, kind in EXCHANGES.items():
         await channel.declare_exchange(name, kind, durable=True)
     for queue in QUEUES:

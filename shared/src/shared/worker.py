@@ -25,6 +25,8 @@ from shared.contracts.errors import InvalidInputError, Problem, UnavailableError
 from shared.contracts.messages import NodeExecute, NodeFailed, NodeStarted, NodeSucceeded, Usage, read_job
 from shared.contracts.node_types import REGISTRY
 from shared.contracts.values import Value
+from shared.messaging.batches import FIRST_PAUSE, LAST_PAUSE
+from shared.messaging.bodies import raw_body
 from shared.messaging.connection import RECONNECT_SECONDS
 from shared.messaging.publisher import Publisher, open_publisher
 from shared.service import Check, Service, health_app, new_registry
@@ -79,18 +81,25 @@ class JobRunner:
         )
 
     async def handle(self, delivery: RabbitMessage) -> None:
-        """Decode, do, publish, acknowledge. Undecodable: dead-lettered. Result not safe: back to the queue."""
+        """Decode, do, publish, acknowledge; what cannot be decoded is dead-lettered."""
         try:
             job = read_job(delivery.body)
         except ValidationError as err:
             log.error("dead-lettered", message_id=delivery.message_id, problems=err.error_count())  # noqa: TRY400 - the input must not be logged
             return await delivery.reject(requeue=False)
-        try:
-            await self._publisher.publish(await self._execute_once(job))
-        except UnavailableError as err:
-            log.warning("result not published, job goes back", message_id=job.message_id, reason=str(err))
-            return await delivery.nack(requeue=True)
+        await self._publish_patiently(await self._execute_once(job))
         return await delivery.ack()
+
+    async def _publish_patiently(self, result: NodeSucceeded | NodeFailed) -> None:
+        # Kept while the broker is in need: a job that went back would count as one that killed its worker.
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await self._publisher.publish(result)
+            except UnavailableError as err:
+                log.warning("result waits", message_id=result.message_id, reason=str(err), pause=pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE)
 
     async def _execute_once(self, job: NodeExecute) -> NodeSucceeded | NodeFailed:
         result = self._results.get(job.message_id)
@@ -159,9 +168,22 @@ def result_event(job: NodeExecute, outcome: Outcome, *, at: datetime, seconds: f
             )
 
 
-async def raw_body(message: RabbitMessage) -> bytes:
-    """Leave a body undecoded: what cannot be read is then the handler's to dead-letter, and not lost before it."""
-    return message.body
+def _subscribed_broker(url: str, queue: str, runner: JobRunner, settings: Settings, concurrency: int) -> RabbitBroker:
+    broker = RabbitBroker(
+        url,
+        graceful_timeout=settings.shutdown_timeout,
+        reconnect_interval=RECONNECT_SECONDS,
+        logger=None,
+    )
+    subscriber = broker.subscriber(
+        RabbitQueue(queue, declare=False),
+        channel=Channel(prefetch_count=concurrency),
+        ack_policy=AckPolicy.MANUAL,
+        decoder=raw_body,
+        no_reply=True,
+    )
+    subscriber(runner.handle)
+    return broker
 
 
 @asynccontextmanager
@@ -179,21 +201,7 @@ async def worker_service(
     app_id = f"{node_type}_worker"
     async with open_publisher(url, app_id=app_id, patience=settings.startup_timeout) as publisher:
         await publisher.check_queue(queue)
-        broker = RabbitBroker(
-            url,
-            app_id=app_id,
-            graceful_timeout=settings.shutdown_timeout,
-            reconnect_interval=RECONNECT_SECONDS,
-            logger=None,
-        )
-        subscriber = broker.subscriber(
-            RabbitQueue(queue, declare=False),
-            channel=Channel(prefetch_count=concurrency),
-            ack_policy=AckPolicy.MANUAL,
-            decoder=raw_body,
-            no_reply=True,
-        )
-        subscriber(JobRunner(body, publisher, registry).handle)
+        broker = _subscribed_broker(url, queue, JobRunner(body, publisher, registry), settings, concurrency)
         await broker.start()
         try:
             yield Service(health_app([Check("broker", lambda: broker.ping(timeout=3))], registry))

@@ -10,9 +10,9 @@ from structlog import get_logger
 
 from gateway.problems import problem_response
 from shared.contracts.errors import InvalidInputError, invalid
+from shared.contracts.values import MAX_PICTURE_BYTES
 
-MAX_FILE_BYTES = 25 * 1024 * 1024
-MAX_BODY_BYTES = MAX_FILE_BYTES + 64 * 1024  # a form wraps its file in boundaries and headers
+MAX_BODY_BYTES = MAX_PICTURE_BYTES + 64 * 1024  # a form wraps its file in boundaries and headers
 # Many clients listen only after they have sent all; closed at once, the connection would take the answer along.
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 5.0
@@ -24,7 +24,7 @@ def too_large() -> InvalidInputError:
     """Return the error of a body or file that is over the limit."""
     return invalid(
         "file_too_large",
-        f"more than the limit of {MAX_FILE_BYTES // (1024 * 1024)} MB was sent",
+        f"more than the limit of {MAX_PICTURE_BYTES // (1024 * 1024)} MB was sent",
         fix="send less, for instance a smaller picture",
     )
 

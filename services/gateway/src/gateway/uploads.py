@@ -4,10 +4,10 @@ from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from gateway.body_limit import MAX_FILE_BYTES, too_large
+from gateway.body_limit import too_large
 from shared.assets import AssetStore
 from shared.contracts.errors import invalid
-from shared.contracts.values import AssetRef
+from shared.contracts.values import MAX_PICTURE_BYTES, AssetRef
 from shared.images import inspect
 
 FIELD = "file"
@@ -34,7 +34,7 @@ async def read_upload(request: Request) -> bytes:
     """
     is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
     data = await _read_form(request) if is_form else await request.body()
-    if len(data) > MAX_FILE_BYTES:
+    if len(data) > MAX_PICTURE_BYTES:
         raise too_large()
     return data
 

@@ -15,6 +15,7 @@ from llm_worker.domain.model import ModelError, ModelErrorCode, ModelReply, Mode
 from llm_worker.domain.provider import is_loopback, output_limit_field, printable_address
 
 _DETAIL_CHARACTERS = 300
+_SHORTEST_KEY = 8
 _REFUSAL_CODES = frozenset({"content_filter", "content_policy_violation"})
 
 # What a status means, and whether the same call may succeed later; 5xx and the rest are in _classify.
@@ -141,9 +142,13 @@ class ModelClient:
         message = f"{self._address} answered {status}"
         # A rejected key may be echoed in the provider's words, in part and in a form not known here.
         if error.message and code is not ModelErrorCode.AUTH:
-            detail = error.message.replace(self._api_key, "***")[:_DETAIL_CHARACTERS]
+            detail = self._without_key(error.message)[:_DETAIL_CHARACTERS]
             message = f"{message}: {detail}"
         return ModelError(code, message, retryable=retryable, retry_after=retry_after)
+
+    def _without_key(self, text: str) -> str:
+        # What is shorter is a placeholder for servers that want no key, and may be a word of the text.
+        return text.replace(self._api_key, "***") if len(self._api_key) >= _SHORTEST_KEY else text
 
     def _timed_out(self) -> ModelError:
         message = f"{self._address} gave no complete answer within {self._timeout:g} s"

@@ -7,9 +7,10 @@ same timers set.
 
 import asyncio
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import count
+from uuid import UUID
 
 from structlog import get_logger
 
@@ -82,5 +83,18 @@ class Alarm:
     async def _find_timers(self) -> None:
         run_ids = await self._journal.unfinished()
         for start in range(0, len(run_ids), SWEEP_BATCH):
-            async with self._journal.runs(run_ids[start : start + SWEEP_BATCH], []) as runs:
+            await self._find_timers_isolating(run_ids[start : start + SWEEP_BATCH])
+
+    async def _find_timers_isolating(self, run_ids: Sequence[UUID]) -> None:
+        """Look at runs together; if that fails, one by one, so that a journal nobody can read harms only its run."""
+        try:
+            async with self._journal.runs(run_ids, []) as runs:
                 self.set(timer for run in runs.values() if run.state for timer in timers_of(run.state))
+        except UnavailableError:
+            raise
+        except Exception:
+            if len(run_ids) == 1:
+                log.exception("the journal of a run cannot be read", run_id=str(run_ids[0]))
+                return
+            for run_id in run_ids:
+                await self._find_timers_isolating([run_id])

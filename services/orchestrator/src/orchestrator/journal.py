@@ -100,7 +100,9 @@ class Journal:
     async def _lock(self, connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, JournaledRun]:
         runs: dict[UUID, JournaledRun] = {}
         for row in await connection.fetch(_LOCK, run_ids):
-            known = self._known.get(row["run_id"], JournaledRun())
+            # What is finished may have been pruned since; then the journal says so, and memory does not.
+            known = None if row["finished"] else self._known.get(row["run_id"])
+            known = known or JournaledRun()
             # A copy: what is kept stays as it is if this transaction fails.
             runs[row["run_id"]] = JournaledRun(known.state, known.seq, row["finished"])
         return runs

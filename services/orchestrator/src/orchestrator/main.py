@@ -12,14 +12,14 @@ from orchestrator.domain.intake import Incoming
 from orchestrator.handlers import Orchestrator
 from orchestrator.journal import Journal
 from shared.contracts.errors import UnavailableError
-from shared.contracts.messages import read_command, read_result
+from shared.contracts.messages import read_command, read_job, read_result
 from shared.database import connect_database
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
 from shared.messaging.publisher import open_publisher
 from shared.service import Check, Service, health_app, new_registry, run
 from shared.settings import Settings
-from shared.topology import COMMANDS_QUEUE, RESULTS_QUEUE
+from shared.topology import COMMANDS_QUEUE, DEAD_JOBS_QUEUE, RESULTS_QUEUE
 
 NAME = "orchestrator"
 JOURNAL_GRACE = timedelta(hours=24)
@@ -43,7 +43,7 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         alarm = Alarm(journal, publisher)
         consumer = BatchConsumer[Incoming](
             await connection.channel(),
-            {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result},
+            {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result, DEAD_JOBS_QUEUE: read_job},
             Orchestrator(journal, publisher, alarm, registry).handle,
         )
         await consumer.start()

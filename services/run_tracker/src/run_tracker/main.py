@@ -11,11 +11,11 @@ from run_tracker.repository import RunRepository
 from shared.contracts.messages import Event, read_event
 from shared.database import connect_database
 from shared.messaging.batches import BatchConsumer
+from shared.messaging.bodies import raw_body
 from shared.messaging.connection import RECONNECT_SECONDS, connect
 from shared.service import Check, Service, health_app, new_registry, run
 from shared.settings import Settings
 from shared.topology import HISTORY_QUEUE, QUERIES_QUEUE
-from shared.worker import raw_body
 
 NAME = "run_tracker"
 CONCURRENT_QUERIES = 16

@@ -9,6 +9,7 @@ import asyncpg
 from pydantic import BaseModel
 
 from run_tracker.domain.records import NodeRecord, Record, RunRecord
+from shared.contracts.base import without_nul
 from shared.contracts.queries import NodeView, RunView
 from shared.database import Database
 
@@ -86,7 +87,8 @@ class RunRepository:
 
 
 def _rows(records: Sequence[Record]) -> str:
-    return json.dumps([record.model_dump(mode="json", by_alias=False) for record in records])
+    rows = [record.model_dump(mode="json", by_alias=False) for record in records]
+    return without_nul(json.dumps(rows).encode()).decode()
 
 
 def _view(view: type[_View], row: asyncpg.Record) -> _View:

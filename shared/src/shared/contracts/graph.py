@@ -5,9 +5,9 @@ knows that others existed.
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
 from shared.contracts.base import SCHEMA_VERSION, Contract
 from shared.contracts.errors import InvalidInputError, Problem
@@ -15,6 +15,7 @@ from shared.contracts.node_types import CURRENT_NAMES, OUTPUT, REGISTRY, NodeTyp
 from shared.contracts.retries import RetryPolicy
 
 MAX_NODES = 10_000
+MAX_ID_BYTES = 128
 
 _Object = Mapping[str, Any]
 
@@ -32,6 +33,13 @@ def _params_from_data(node_type: NodeType | None, data: _Object) -> dict[str, An
     return {name: value for name, value in renamed.items() if name in node_type.param_names}
 
 
+def _fits_message_ids(node_id: str) -> str:
+    # Part of each message's id, which AMQP limits to 255 bytes.
+    if len(node_id.encode()) > MAX_ID_BYTES:
+        raise ValueError(f"an id may have {MAX_ID_BYTES} bytes at most")
+    return node_id
+
+
 class Position(Contract):
     """Where a node is drawn on the canvas."""
 
@@ -45,7 +53,7 @@ class Node(Contract):
     `retry` overrides the policy of the node's type.
     """
 
-    id: str = Field(min_length=1, max_length=200)
+    id: Annotated[str, Field(min_length=1), AfterValidator(_fits_message_ids)]
     type: str = Field(min_length=1)
     name: str | None = None
     params: dict[str, JsonValue] = {}

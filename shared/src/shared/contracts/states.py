@@ -88,6 +88,13 @@ def node_transition(current: NodeStatus, following: NodeStatus) -> NodeStatus:
     return following
 
 
+def run_transition(current: RunStatus, following: RunStatus) -> RunStatus:
+    """Return `following` if the table allows it after `current`, else raise IllegalTransitionError."""
+    if following not in RUN_TRANSITIONS[current]:
+        raise IllegalTransitionError(f"a run cannot go from {current} to {following}")
+    return following
+
+
 def final_run_status(worker_nodes: Iterable[NodeStatus], others: Iterable[NodeStatus]) -> RunStatus:
     """Return how a run ended whose nodes all ended.
 

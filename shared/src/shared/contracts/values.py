@@ -3,9 +3,11 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from shared.contracts.base import Contract
+
+MAX_PICTURE_BYTES = 25 * 1024 * 1024  # the largest file that is taken
 
 
 class ValueType(StrEnum):
@@ -31,15 +33,11 @@ class AssetRef(Contract):
     height: int = Field(gt=0)
 
 
-def _without_nul(text: str) -> str:
-    return text.replace("\0", "\ufffd")
-
-
 class TextValue(Contract):
-    """A text. PostgreSQL keeps no NUL, and an answer that was paid for is not to be lost by one: it is replaced."""
+    """A text."""
 
     type: Literal["text"] = "text"
-    text: Annotated[str, AfterValidator(_without_nul)]
+    text: str
 
 
 class ImageValue(Contract):

@@ -164,20 +164,20 @@ class BatchConsumer(Generic[T]):
 
     async def _acknowledge(self, deliveries: Sequence[Delivery[T]]) -> None:
         for incoming, multiple in self._settled.plan([delivery.incoming for delivery in deliveries]):
-            try:
-                await incoming.ack(multiple=multiple)
-            except AMQPError as err:
-                # The connection was lost after the effects were made safe: the broker delivers again, and the
-                # handler finds the repetition harmless.
-                log.info("not acknowledged", message_id=incoming.message_id, reason=str(err))
+            await self._settle(incoming, incoming.ack(multiple=multiple))
 
     async def _dead_letter(self, incoming: AbstractIncomingMessage, reason: str) -> None:
         log.error("dead-lettered", message_id=incoming.message_id, reason=reason)
-        try:
-            await incoming.reject(requeue=False)
-        except AMQPError as err:
-            log.info("not rejected", message_id=incoming.message_id, reason=str(err))
+        await self._settle(incoming, incoming.reject(requeue=False))
         self._settled.add(incoming)
+
+    async def _settle(self, incoming: AbstractIncomingMessage, settling: Awaitable[None]) -> None:
+        try:
+            await settling
+        except (AMQPError, OSError, RuntimeError) as err:
+            # The connection was lost after the effects were made safe: the broker delivers again, and the
+            # handler finds the repetition harmless. aio-pika raises RuntimeErrors for channels that are gone.
+            log.info("not settled", message_id=incoming.message_id, reason=str(err) or type(err).__name__)
 
 
 class _SettledTags:
@@ -188,21 +188,36 @@ class _SettledTags:
         self._up_to = 0
         self._beyond: set[int] = set()
 
-    def add(self, incoming: AbstractIncomingMessage) -> None:
-        if incoming.channel is not self._channel:
-            self._channel, self._up_to, self._beyond = incoming.channel, 0, set()
+    def add(self, incoming: AbstractIncomingMessage) -> bool:
+        """Note a settled message; tell whether it came over the channel that is open now."""
+        channel = _open_channel(incoming)
+        if channel is None:
+            return False
+        if channel is not self._channel:
+            self._channel, self._up_to, self._beyond = channel, 0, set()
         assert incoming.delivery_tag is not None
         self._beyond.add(incoming.delivery_tag)
         while self._up_to + 1 in self._beyond:
             self._up_to += 1
             self._beyond.remove(self._up_to)
+        return True
 
     def plan(self, batch: Sequence[AbstractIncomingMessage]) -> list[tuple[AbstractIncomingMessage, bool]]:
-        """Return what to acknowledge: one cumulative ack where all before it is settled, else each by itself."""
-        for incoming in batch:
-            self.add(incoming)
-        current = [incoming for incoming in batch if incoming.channel is self._channel]
+        """Return what to acknowledge: one cumulative ack where all before it is settled, else each by itself.
+
+        What came over a channel that is gone is left out: the broker delivers it again.
+        """
+        current = [incoming for incoming in batch if self.add(incoming)]
+        if not current:
+            return []
         last = max(current, key=lambda incoming: incoming.delivery_tag or 0)
-        if len(current) == len(batch) and last.delivery_tag == self._up_to:
-            return [(last, True)]
-        return [(incoming, False) for incoming in batch]
+        return [(last, True)] if last.delivery_tag == self._up_to else [(incoming, False) for incoming in current]
+
+
+def _open_channel(incoming: AbstractIncomingMessage) -> object:
+    """Return the channel that a message came over, None if it has been closed since."""
+    try:
+        channel = incoming.channel
+    except (AMQPError, RuntimeError):
+        return None
+    return None if channel.is_closed else channel

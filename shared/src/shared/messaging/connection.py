@@ -8,8 +8,8 @@ import aio_pika
 from aio_pika.abc import AbstractRobustConnection
 from aiormq.exceptions import AMQPConnectionError, AMQPError, AuthenticationError, ProbableAuthenticationError
 from structlog import get_logger
-from yarl import URL
 
+from shared.addresses import without_password
 from shared.contracts.errors import UnavailableError, unavailable
 
 RECONNECT_SECONDS = 1.0
@@ -18,11 +18,6 @@ CLOSE_TIMEOUT = 5.0  # seconds; a broker that is away must not keep a service fr
 _REFUSED_FOR_GOOD = (AuthenticationError, ProbableAuthenticationError)
 
 log = get_logger(__name__)
-
-
-def without_password(url: str) -> str:
-    """Return the address as it may be shown to people."""
-    return str(URL(url).with_password(None))
 
 
 @asynccontextmanager

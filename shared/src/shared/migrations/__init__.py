@@ -14,10 +14,12 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from structlog import get_logger
 
+from shared.contracts.errors import unavailable
 from shared.database import wait_for_database
 
 # Any number that no other user of the database takes for its own: one set-up at a time.
@@ -38,7 +40,7 @@ def migrate(url: str, *, patience: float) -> None:
     """Bring every installed package's schema to its newest version; nothing is done where it is there already.
 
     A database that is still starting is waited for, `patience` seconds at most. Raises UnavailableError
-    `database_unreachable` or `database_refused`.
+    `database_unreachable`, `database_refused` or `migrations_refused`.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     asyncio.run(_migrate(url, patience))
@@ -52,6 +54,13 @@ async def _migrate(url: str, patience: float) -> None:
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             for schema, versions in _packages():
                 await connection.run_sync(_upgrade, schema, versions)
+    except DBAPIError as err:
+        raise unavailable(
+            "migrations_refused",
+            f"PostgreSQL refuses the migrations: {err.orig}",
+            where="WEFT_DATABASE_URL",
+            fix="use a user that may create schemas and tables",
+        ) from err
     finally:
         await engine.dispose()
 

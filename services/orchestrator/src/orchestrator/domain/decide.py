@@ -27,7 +27,7 @@ from shared.contracts.values import RecordValue
 
 
 def decide(state: RunState, event: JournalEvent) -> list[Message]:
-    """Return the messages that follow from an event; the same ones whenever it is asked again."""
+    """Return the messages that follow from an event; asked again later, the same ones less what is past."""
     messages: list[Message] = []
     if isinstance(event, RunAccepted):
         messages.append(_run_started(state))

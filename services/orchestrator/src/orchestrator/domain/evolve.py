@@ -10,7 +10,14 @@ from orchestrator.domain.state import JournalEvent, NodeState, RunAccepted, RunS
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.messages import NodeFailed, NodeRetry, NodeSucceeded
 from shared.contracts.node_types import Supplied
-from shared.contracts.states import IllegalTransitionError, NodeStatus, RunStatus, final_run_status, node_transition
+from shared.contracts.states import (
+    IllegalTransitionError,
+    NodeStatus,
+    RunStatus,
+    final_run_status,
+    node_transition,
+    run_transition,
+)
 from shared.contracts.values import Value
 
 
@@ -147,7 +154,7 @@ class _Change:
         state = replace(self._state, nodes=nodes, open_nodes=self._state.open_nodes - newly_final)
         if state.open_nodes:
             return state
-        return replace(state, status=_final_status(state), finished_by=self._cause)
+        return replace(state, status=run_transition(state.status, _final_status(state)), finished_by=self._cause)
 
     def _spread_from(self, ended: str) -> None:
         succeeded = self._node(ended).status is NodeStatus.SUCCESS

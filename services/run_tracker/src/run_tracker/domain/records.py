@@ -64,7 +64,7 @@ class Record(Contract):
     @property
     def precedence(self) -> tuple[int, str]:
         """Orders records by how far on they are."""
-        # Two different records of equal rank never occur; should they, the order must not matter either.
+        # Where ranks are equal, so are the statuses; the rest is only there to make the order of merging irrelevant.
         return self.rank, self.model_dump_json()
 
 
@@ -137,7 +137,7 @@ def records_of(event: Event) -> Iterator[RunRecord | NodeRecord]:
             yield from _nodes_started(event)
         case RunFinished():
             yield _run_finished(event)
-            yield from (_node_record(event.run_id, node_id, status) for node_id, status in event.nodes.items())
+            yield from (_final_word(event, node_id) for node_id in event.nodes)
         case NodeQueued():
             yield _attempt(event, NodeStatus.QUEUED, queued_at=event.at)
         case NodeStarted():
@@ -205,6 +205,11 @@ def _run_finished(event: RunFinished) -> RunRecord:
         result=event.result,
         problems=event.problems,
     )
+
+
+def _final_word(event: RunFinished, node_id: str) -> NodeRecord:
+    """Return what the orchestrator says of a node at the end: it outranks a worker's late result."""
+    return NodeRecord(run_id=event.run_id, node_id=node_id, status=event.nodes[node_id], rank=_FINAL + 1)
 
 
 def _attempt(event: NodeMessage, status: NodeStatus, **told: object) -> NodeRecord:

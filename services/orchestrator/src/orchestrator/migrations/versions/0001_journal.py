@@ -15,6 +15,7 @@ def upgrade() -> None:
             finished_at timestamptz
         )
     """)
+    op.execute("CREATE INDEX run_unfinished ON orchestrator.run (run_id) WHERE finished_at IS NULL")
     op.execute("CREATE INDEX run_finished_at ON orchestrator.run (finished_at) WHERE finished_at IS NOT NULL")
     op.execute("""
         CREATE TABLE orchestrator.journal (
