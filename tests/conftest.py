@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from shared.embedded.stack import EmbeddedStack
@@ -54,6 +55,7 @@ def _containers(home: Path) -> Iterator[Settings]:
     rabbitmq = rabbitmq.with_env("RABBITMQ_DEFAULT_PASS", "test").with_exposed_ports(5672)
     assets = home / "assets"
     assets.mkdir()
+    testcontainers_config.ryuk_disabled = True  # its image may not be there, and both are stopped here
     with postgres, rabbitmq:
         yield Settings(
             home=home,
