@@ -8,12 +8,12 @@ import pytest
 from aio_pika import Message as AmqpMessage
 
 from shared import topology
-from shared.contracts.errors import Problem, UnavailableError, unavailable
+from shared.contracts.errors import InvalidInputError, Problem, UnavailableError, unavailable
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.messages import NodeExecute, NodeFailed, RunStart, read_command, read_result
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
-from shared.messaging.publisher import open_publisher
+from shared.messaging.publisher import MAX_MESSAGE_BYTES, open_publisher
 from shared.topology import COMMANDS_QUEUE, DEAD_JOBS_QUEUE, HISTORY_QUEUE, RESULTS_QUEUE, check_queue
 
 pytestmark = pytest.mark.usefixtures("empty_queues")
@@ -90,6 +90,16 @@ async def test_a_message_that_no_queue_would_get_is_an_error(publisher):
         await publisher.publish(job)
     assert raised.value.code == "unroutable"
     assert "sharpen" in str(raised.value)
+
+
+async def test_a_message_that_no_broker_takes_is_refused_and_others_go_on(channel, publisher):
+    large = RunStart(run_id=uuid4(), graph=GRAPH, trigger_run_id="x" * MAX_MESSAGE_BYTES)
+    with pytest.raises(InvalidInputError) as raised:
+        await publisher.publish(large)
+    assert raised.value.code == "message_too_large"
+    command = run_start()
+    await publisher.publish(command)
+    assert (await next_message(channel, COMMANDS_QUEUE)).message_id == command.message_id
 
 
 async def test_equal_messages_of_a_batch_are_published_once(channel, publisher):

@@ -11,20 +11,32 @@ from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 from structlog import get_logger
 
 from shared import topology
-from shared.contracts.errors import UnavailableError, unavailable
+from shared.contracts.errors import UnavailableError, invalid, unavailable
 from shared.contracts.messages import Message
 from shared.messaging.connection import connect
 
 CONTENT_TYPE = "application/json"
+MAX_MESSAGE_BYTES = 12 * 1024 * 1024  # RabbitMQ 4 takes 16 MiB
 PUBLISH_TIMEOUT = 10.0  # seconds; a broker under a memory or disk alarm stops answering publishers
 
 log = get_logger(__name__)
 
 
 def to_amqp(message: Message, *, app_id: str) -> aio_pika.Message:
-    """Return the message with the properties that every message of Weft carries."""
+    """Return the message with the properties that every message of Weft carries.
+
+    Raises InvalidInputError `message_too_large`: the broker would close the channel, and trying again would not help.
+    """
+    body = message.to_json()
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise invalid(
+            "message_too_large",
+            f"a message of {len(body):,} bytes is over the limit of {MAX_MESSAGE_BYTES:,}",
+            where=message.message_id,
+            fix="pass less text from node to node",
+        )
     return aio_pika.Message(
-        message.to_json(),
+        body,
         message_id=message.message_id,
         correlation_id=str(message.run_id),
         type=message.kind_name(),
@@ -46,7 +58,10 @@ class Publisher:
         self._unawaited: set[asyncio.Task[None]] = set()
 
     async def publish(self, message: Message) -> None:
-        """Return once the broker has the message safe in a queue; raise UnavailableError if that is not certain."""
+        """Return once the broker has the message safe in a queue; raise UnavailableError if that is not certain.
+
+        Raises InvalidInputError `message_too_large`.
+        """
         # A returned message is told from its neighbours by its id alone, so an id is in flight once at a time.
         while earlier := self._in_flight.get(message.message_id):
             await asyncio.wait([earlier])
