@@ -3,7 +3,6 @@
 import asyncpg
 import pytest
 
-from shared.contracts.node_types import REGISTRY
 from shared.database import connect_database
 from shared.messaging.connection import connect
 from shared.messaging.publisher import open_publisher
@@ -26,7 +25,6 @@ async def publisher(stack):
 @pytest.fixture
 async def empty_queues(channel):
     """All queues, without what earlier tests left in them."""
-    assert REGISTRY
     for queue in QUEUES:
         declared = await channel.declare_queue(queue.name, passive=True)
         await declared.purge()

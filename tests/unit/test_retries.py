@@ -179,6 +179,14 @@ def test_a_late_failure_of_a_past_attempt_changes_nothing():
     assert core.node.status is NodeStatus.QUEUED
 
 
+def test_a_dead_job_whose_attempt_failed_already_does_not_end_a_node_that_waits():
+    core = Core()
+    core.fail(1)
+    dead = core.deliver(NodeExecute(run_id=RUN_ID, node_id="ask", node_type="llm", attempt=1))
+    assert (dead.event, dead.messages) == (None, ())
+    assert core.node.status is NodeStatus.RETRYING
+
+
 def test_one_attempt_means_no_retry():
     core = Core(RetryPolicy(max_attempts=1))
     core.fail(1)

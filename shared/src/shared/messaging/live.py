@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from uuid import UUID, uuid4
 
-from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue, AbstractRobustChannel
 from aio_pika.exceptions import ChannelClosed
 from structlog import get_logger
 
@@ -39,7 +39,12 @@ async def listen_to_events(
     def tell_of_gap(*_: object) -> None:
         on_gap()
 
-    name = f"{listener}.live.{uuid4()}"
+    queue = await _declare_queue(channel, f"{listener}.live.{uuid4()}")
+    await queue.consume(consume, no_ack=True)
+    channel.reopen_callbacks.add(tell_of_gap)
+
+
+async def _declare_queue(channel: AbstractRobustChannel, name: str) -> AbstractQueue:
     arguments = {"x-max-length": MAX_QUEUE}
     queue = await channel.declare_queue(name, exclusive=True, auto_delete=True, arguments=arguments)
     try:
@@ -49,5 +54,4 @@ async def listen_to_events(
         raise unavailable(
             "topology_missing", f"the broker has no exchange {EVENTS!r}", fix="declare the topology: weft setup"
         ) from err
-    await queue.consume(consume, no_ack=True)
-    channel.reopen_callbacks.add(tell_of_gap)
+    return queue

@@ -8,6 +8,7 @@ from orchestrator.domain.evolve import evolve, is_repeat
 from orchestrator.domain.state import JournalEvent, RunAccepted, RunState
 from shared.contracts.errors import Problem
 from shared.contracts.messages import Message, NodeExecute, NodeFailed, NodeRetry, NodeSucceeded, RunStart
+from shared.contracts.states import NodeStatus
 from shared.contracts.validation import find_start_problems
 
 Incoming = RunStart | NodeRetry | NodeSucceeded | NodeFailed | NodeExecute
@@ -43,8 +44,11 @@ def _take_in_dead_job(state: RunState, job: NodeExecute, now: datetime) -> Decis
     """Fail the node of a job that came back dead; unlike a worker's result, nobody has told of it yet."""
     failed = NodeFailed(**job.about, at=now, error=_worker_crashed(job))
     decision = take_in(state, failed, now=now)
-    told_before = decision.event is None and state.nodes[job.node_id].cause != failed.message_id
-    return decision if told_before else replace(decision, messages=(failed, *decision.messages))
+    assert decision.state
+    node = decision.state.nodes[job.node_id]
+    if node.status is not NodeStatus.FAILED or node.cause != failed.message_id:
+        return Decision(state, None)  # what came of the attempt was told by its result
+    return replace(decision, messages=(failed, *decision.messages))
 
 
 def _worker_crashed(job: NodeExecute) -> Problem:
