@@ -8,12 +8,14 @@ import aio_pika
 from aio_pika.abc import AbstractRobustConnection
 from aiormq.exceptions import AMQPConnectionError, AMQPError, AuthenticationError, ProbableAuthenticationError
 from structlog import get_logger
+from yarl import URL
 
 from shared.addresses import without_password
 from shared.contracts.errors import UnavailableError, unavailable
 
 RECONNECT_SECONDS = 1.0
 RETRY_SECONDS = 0.2
+CONNECT_TIMEOUT = 10.0  # seconds
 CLOSE_TIMEOUT = 5.0  # seconds; a broker that is away must not keep a service from ending
 _REFUSED_FOR_GOOD = (AuthenticationError, ProbableAuthenticationError)
 
@@ -46,15 +48,26 @@ async def _connect_patiently(url: str, name: str, patience: float) -> AbstractRo
     deadline = asyncio.get_running_loop().time() + patience
     while True:
         try:
-            return await aio_pika.connect_robust(
-                url, timeout=10, reconnect_interval=RECONNECT_SECONDS, client_properties={"connection_name": name}
-            )
+            return await _connect(url, name)
         except _REFUSED_FOR_GOOD as err:
             raise _refused(url) from err
         except (AMQPConnectionError, OSError, TimeoutError) as err:
             if asyncio.get_running_loop().time() > deadline:
                 raise _unreachable(url, err) from err
             await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _connect(url: str, name: str) -> AbstractRobustConnection:
+    connection = aio_pika.RobustConnection(
+        URL(url), client_properties={"connection_name": name}, reconnect_interval=RECONNECT_SECONDS
+    )
+    try:
+        await connection.connect(timeout=CONNECT_TIMEOUT)
+    except BaseException:
+        # Else it would close itself when it is collected, from wherever that happens.
+        await connection.close()
+        raise
+    return connection
 
 
 def _refused(url: str) -> UnavailableError:
