@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 
-from shared.contracts.messages import NodeExecute
+from shared.contracts.commands import NodeExecute
 from shared.contracts.values import TextValue
 from shared.service import run
 from shared.worker import Body, Outcome, Succeeded, worker_service

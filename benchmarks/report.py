@@ -26,13 +26,14 @@ class Report:
         return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def to_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
 def _summary(rounds: Sequence[Round]) -> list[str]:
     runs, idle = rounds[0].weft.batch.runs, sum(len(item.weft.idle) for item in rounds)
-    return _table(
+    return to_table(
         ["median of rounds (lowest to highest)", "Weft", "Celery", "Weft / Celery"],
         [_rates(rounds, runs), _history(rounds), _latency(rounds, 50, idle), _latency(rounds, 95, idle)],
     )
@@ -69,7 +70,7 @@ def _single_rounds(rounds: Sequence[Round]) -> list[str]:
         ]
         for number, item in enumerate(rounds, start=1)
     ]
-    return _table(["round", "Weft nodes/s", "Celery nodes/s", "ratio", "Weft p50 ms", "Celery p50 ms"], rows)
+    return to_table(["round", "Weft nodes/s", "Celery nodes/s", "ratio", "Weft p50 ms", "Celery p50 ms"], rows)
 
 
 def _memory(memory: Sequence[Memory]) -> list[str]:
@@ -83,7 +84,7 @@ def _memory(memory: Sequence[Memory]) -> list[str]:
         [item.name, *(f"{size / _MIB:.0f}" for size in (item.resident, item.proportional, item.unique))]
         for item in (*memory, total)
     ]
-    return _table(["idle service", "RSS, MiB", "PSS, MiB", "USS, MiB"], rows)
+    return to_table(["idle service", "RSS, MiB", "PSS, MiB", "USS, MiB"], rows)
 
 
 def _shown(values: Spread) -> str:

@@ -36,7 +36,7 @@ def main() -> int:
     """Measure as the command line says, and print the report."""
     options = _parse_options()
     configure_logs("benchmark", log_format="console", level="WARNING")
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, leave)
     try:
         with tempfile.TemporaryDirectory(prefix="weft-benchmark-") as folder, ExitStack() as resources:
             report = _measure_or_show_logs(resources, Path(folder), options).to_markdown()
@@ -54,7 +54,7 @@ def main() -> int:
     return 0
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
+def leave(_number: int, _frame: FrameType | None) -> None:
     """Be asked to end as by Ctrl-C: what was started is stopped on the way out.
 
     An exception raised right here would get lost if it came while a callback runs; asyncio waits for a better moment.
@@ -90,7 +90,7 @@ def _measure_or_show_logs(resources: ExitStack, folder: Path, options: argparse.
 
 def _measure(resources: ExitStack, folder: Path, options: argparse.Namespace) -> Report:
     machine = describe_machine()
-    settings = _start_stack(resources, folder)
+    settings = start_stack(resources, folder)
     _say("measuring the memory of the idle services")
     memory = measure_services(settings, folder / "services")
     _say("starting Weft and Celery")
@@ -107,7 +107,8 @@ def _measure(resources: ExitStack, folder: Path, options: argparse.Namespace) ->
     )
 
 
-def _start_stack(resources: ExitStack, folder: Path) -> Settings:
+def start_stack(resources: ExitStack, folder: Path) -> Settings:
+    """Start a private PostgreSQL and RabbitMQ with everything set up; `resources` stops them."""
     _say("starting PostgreSQL and RabbitMQ")
     urls = resources.enter_context(EmbeddedStack(folder / "stack"))
     settings = Settings(

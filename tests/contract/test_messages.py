@@ -6,27 +6,58 @@ from uuid import UUID
 import pytest
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from shared.contracts.errors import Problem
-from shared.contracts.graph import Edge, Node, Position, WorkflowGraph
-from shared.contracts.messages import (
-    MESSAGES,
+from shared.contracts.commands import (
+    COMMANDS,
     JobInput,
-    NodeAttempt,
+    NodeAbandon,
     NodeExecute,
-    NodeFailed,
-    NodeQueued,
+    NodeExpire,
     NodeRetry,
+    RunAdmit,
+    RunCancel,
+    RunExpire,
+    RunStart,
+)
+from shared.contracts.envelope import NodeAttempt
+from shared.contracts.errors import Problem
+from shared.contracts.events import (
+    EVENTS,
+    NodeCancelled,
+    NodeFailed,
+    NodeLasting,
+    NodeLate,
+    NodeQueued,
     NodeRetrying,
     NodeSkipped,
     NodeStarted,
     NodeSucceeded,
     NodeSummary,
     RunFinished,
-    RunStart,
+    RunQueued,
+    RunRejected,
     RunStarted,
     Usage,
 )
-from shared.contracts.queries import GetRun, ListRuns, NodeView, RunReply, RunsReply, RunView
+from shared.contracts.graph import Edge, Node, Position, WorkflowGraph
+from shared.contracts.queries import (
+    CommandReply,
+    Explain,
+    FindOutputs,
+    GetCommand,
+    GetRun,
+    LateResult,
+    ListRuns,
+    NodeExplanation,
+    NodeView,
+    OutputsReply,
+    Reason,
+    RunReply,
+    RunsReply,
+    RunView,
+    WhyReply,
+)
+from shared.contracts.retries import RetryPolicy
+from shared.contracts.run_options import Budget, Concurrency, Lane, Priority, RunOptions, Scope
 from shared.contracts.states import NodeStatus, RunStatus
 from shared.contracts.values import AssetRef, ImageValue, RecordValue, TextValue
 
@@ -37,12 +68,20 @@ PICTURE = ImageValue(asset=AssetRef(key="images/ab/abcd.jpg", media_type="image/
 TEXT = TextValue(text="Ünïcode — 你好")
 RESULT = RecordValue(fields={"answer": TEXT})
 PROBLEM = Problem(code="llm_refused", message="refused", where="model m", node_id="ask", fix="ask otherwise")
-USAGE = Usage(model="m", input_tokens=12, output_tokens=3)
+USAGE = Usage(model="m", input_tokens=12, output_tokens=3, cost=0.0015)
 GRAPH = WorkflowGraph(
     name="demo",
     nodes=(
         Node(id="photo", type="upload_image", position=Position(x=1, y=2)),
-        Node(id="crop", type="crop_image", name="Crop", params={"width": 50}),
+        Node(
+            id="crop",
+            type="crop_image",
+            name="Crop",
+            params={"width": 50},
+            retry=RetryPolicy(max_attempts=5),
+            timeout=30,
+            cache=False,
+        ),
     ),
     edges=(Edge(id="e1", source="photo", target="crop", target_handle="image"),),
 )
@@ -52,38 +91,69 @@ def about(node_id: str, node_type: str) -> NodeAttempt:
     return NodeAttempt(run_id=RUN_ID, node_id=node_id, node_type=node_type, attempt=1)
 
 
-EXAMPLES = {
-    "run.start": RunStart(
-        run_id=RUN_ID,
-        graph=GRAPH,
-        inputs={"photo": PICTURE},
-        workflow_id=WORKFLOW_ID,
-        workflow_version=1,
-        trigger_run_id="order-17",
+START = RunStart(
+    run_id=RUN_ID,
+    graph=GRAPH,
+    inputs={"photo": PICTURE},
+    workflow_id=WORKFLOW_ID,
+    workflow_version=1,
+    trigger_run_id="order-17",
+    scope=Scope.SINGLE,
+    selected=("crop",),
+    given={"photo": PICTURE},
+    resumed_from=WORKFLOW_ID,
+    options=RunOptions(
+        priority=Priority.HIGH,
+        timeout=60,
+        max_in_flight=4,
+        budget=Budget(max_cost=0.5, max_tokens=1000),
+        concurrency=Concurrency(key="shop", limit=2),
+        use_cache=False,
     ),
+)
+TAKEN = {
+    "run_id": RUN_ID,
+    "at": AT,
+    "workflow_id": WORKFLOW_ID,
+    "workflow_version": 1,
+    "workflow_name": "demo",
+    "trigger_run_id": "order-17",
+    "resumed_from": WORKFLOW_ID,
+    "command": RunStart(run_id=RUN_ID, graph=GRAPH),
+    "nodes": (
+        NodeSummary(node_id="photo", node_type="upload_image", status=NodeStatus.SUCCESS, output=PICTURE, cached=True),
+        NodeSummary(node_id="crop", node_type="crop_image", name="Crop", status=NodeStatus.PENDING),
+    ),
+}
+EXAMPLES = {
+    "run.start": START,
+    "run.cancel": RunCancel(run_id=RUN_ID, reason="not needed any more"),
+    "run.admit": RunAdmit(run_id=RUN_ID, at=AT),
+    "run.expire": RunExpire(run_id=RUN_ID, at=AT),
     "node.execute": NodeExecute(
         **about("crop", "crop_image"),
         params={"width": 50},
         inputs={"image": (JobInput(source="photo", value=PICTURE),)},
+        last_attempt=True,
+        timeout=60,
+        lane=Lane.LOW,
     ),
-    "run.started": RunStarted(
-        run_id=RUN_ID,
-        at=AT,
-        workflow_id=WORKFLOW_ID,
-        workflow_version=1,
-        workflow_name="demo",
-        trigger_run_id="order-17",
-        nodes=(
-            NodeSummary(node_id="photo", node_type="upload_image", status=NodeStatus.SUCCESS, output=PICTURE),
-            NodeSummary(node_id="crop", node_type="crop_image", name="Crop", status=NodeStatus.PENDING),
-        ),
-    ),
+    "run.queued": RunQueued.model_validate(TAKEN),
+    "run.started": RunStarted.model_validate(TAKEN),
+    "run.rejected": RunRejected(run_id=RUN_ID, at=AT, existing_run_id=WORKFLOW_ID, problem=PROBLEM),
     "node.queued": NodeQueued(**about("crop", "crop_image"), at=AT),
     "node.started": NodeStarted(**about("crop", "crop_image"), at=AT, worker="host:1"),
-    "node.succeeded": NodeSucceeded(**about("ask", "llm"), at=AT, output=TEXT, seconds=0.25, usage=USAGE),
-    "node.failed": NodeFailed(**about("ask", "llm"), at=AT, error=PROBLEM, retryable=True, retry_after=2, seconds=1),
+    "node.succeeded": NodeSucceeded(**about("ask", "llm"), at=AT, output=TEXT, seconds=0.25, usage=USAGE, cached=True),
+    "node.failed": NodeFailed(
+        **about("ask", "llm"), at=AT, error=PROBLEM, retryable=True, retry_after=2, seconds=1, usage=USAGE
+    ),
     "node.retrying": NodeRetrying(**about("ask", "llm"), at=AT, error=PROBLEM, retry_at=AT),
     "node.retry": NodeRetry(**about("ask", "llm"), at=AT),
+    "node.expire": NodeExpire(**about("ask", "llm"), at=AT),
+    "node.abandon": NodeAbandon(**about("ask", "llm")),
+    "node.lasting": NodeLasting(**about("ask", "llm"), at=AT, started_at=AT),
+    "node.cancelled": NodeCancelled(**about("ask", "llm"), at=AT),
+    "node.late": NodeLate(**about("ask", "llm"), at=AT, outcome=NodeStatus.SUCCESS, usage=USAGE),
     "node.skipped": NodeSkipped(**about("join", "llm"), at=AT, because_of="ask"),
     "run.finished": RunFinished(
         run_id=RUN_ID,
@@ -93,19 +163,57 @@ EXAMPLES = {
         successful_nodes=1,
         failed_nodes=1,
         skipped_nodes=1,
+        cached_nodes=1,
+        tokens=15,
+        cost=0.0015,
         nodes={"photo": NodeStatus.SUCCESS, "ask": NodeStatus.FAILED, "join": NodeStatus.SKIPPED},
         result=RESULT,
         problems=(PROBLEM,),
     ),
     "run.get": GetRun(run_id=RUN_ID),
+    "run.command": GetCommand(run_id=RUN_ID),
+    "outputs.find": FindOutputs(workflow_id=WORKFLOW_ID, node_ids=("ask",)),
+    "run.why": Explain(run_id=RUN_ID, node_id="ask"),
+    "command.reply": CommandReply(command=RunStart(run_id=RUN_ID, graph=GRAPH)),
+    "outputs.reply": OutputsReply(outputs={"ask": TEXT}),
+    "why.reply": WhyReply(
+        status=RunStatus.RUNNING,
+        nodes=(
+            NodeExplanation(
+                node_id="ask",
+                status=NodeStatus.QUEUED,
+                reasons=(
+                    Reason(
+                        code="no_consumer",
+                        message="no worker consumes jobs.llm",
+                        nodes=("crop",),
+                        queue="jobs.llm",
+                        messages=3,
+                        consumers=0,
+                        place=1,
+                        since=AT,
+                        until=AT,
+                        attempt=1,
+                        error=PROBLEM,
+                    ),
+                ),
+            ),
+        ),
+        open_nodes=1,
+    ),
     "runs.list": ListRuns(workflow_id=WORKFLOW_ID, limit=10),
     "run.reply": RunReply(
         run=RunView(
             run_id=RUN_ID,
             status=RunStatus.COMPLETED,
             workflow_id=WORKFLOW_ID,
+            resumed_from=WORKFLOW_ID,
+            scope=Scope.SELECTED,
             created_at=AT,
             finished_at=AT,
+            cached_nodes=1,
+            tokens=15,
+            cost=0.0015,
             result=RESULT,
             nodes=(
                 NodeView(
@@ -117,6 +225,8 @@ EXAMPLES = {
                     worker="host:1",
                     output=TEXT,
                     usage=USAGE,
+                    cached=True,
+                    late=(LateResult(attempt=1, at=AT, outcome=NodeStatus.SUCCESS, usage=USAGE),),
                 ),
             ),
         )
@@ -152,7 +262,7 @@ def test_unknown_fields_are_ignored_on_reading(name):
 
 
 def test_every_message_has_an_example():
-    assert {message.kind_name() for message in MESSAGES} <= EXAMPLES.keys()
+    assert {message.kind_name() for message in (*COMMANDS, *EVENTS)} <= EXAMPLES.keys()
 
 
 def test_messages_are_frozen():

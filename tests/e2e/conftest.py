@@ -1,9 +1,13 @@
-"""One running system for all end-to-end tests that do not start their own."""
+"""One running system for all end-to-end tests that do not start their own, and its command line."""
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from tests.e2e.system import System
+from tests.e2e.system import System, finish
 
 from cli.supervisor import Supervisor
 from shared.settings import Settings
@@ -27,3 +31,27 @@ def system(running_system: System) -> Iterator[System]:
     running_system.release_model_calls()
     for name in running_system.supervisor.names:
         running_system.supervisor.start_service(name)
+
+
+@pytest.fixture
+def start(system: System) -> Callable[..., "subprocess.Popen[str]"]:
+    """Return a function that starts `weft` in the folder of the running system."""
+    settings = system.supervisor.settings
+    known = {"WEFT_HOME": str(settings.home), "WEFT_AMQP_URL": settings.amqp_url or ""}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("WEFT_")} | known
+    weft, pipe = Path(sys.executable).with_name("weft"), subprocess.PIPE
+
+    def start(*arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen([weft, *arguments], stdout=pipe, stderr=pipe, text=True, env=env)
+
+    return start
+
+
+@pytest.fixture
+def weft(start: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs `weft` and returns its exit code, stdout and stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        return finish(start(*arguments))
+
+    return run

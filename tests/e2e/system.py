@@ -1,6 +1,7 @@
 """The whole system as its users see it: the gateway's API, the model stand-in's controls, the services' processes."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,29 @@ class System:
         """Close the connection to the model stand-in."""
         self._model.close()
 
-    def start_sample_run(self) -> str:
-        """Upload the sample photograph, save the sample workflow, execute it; return the run's id."""
+    def start_sample_run(self, workflow_id: str | None = None, **wishes: Any) -> str:
+        """Upload the sample photograph, save the sample workflow, execute it; return the run's id.
+
+        `wishes` are further fields of the request.
+        """
         with self.api as api:
             photo = (EXAMPLES / "photo.jpg").read_bytes()
             asset = _json(api.post("/api/uploads", files={"file": ("photo.jpg", photo)}))["asset"]
             graph = json.loads((EXAMPLES / "workflow.json").read_text())
-            workflow = _json(api.post("/api/workflows", json={"graph": graph}))
-            inputs = {"photo": {"type": "image", "asset": asset}}
-            return _json(api.post(f"/api/workflows/{workflow['id']}/execute", json={"inputs": inputs}))["runId"]
+            draft = {"graph": graph} if workflow_id is None else {"id": workflow_id, "graph": graph}
+            workflow = _json(api.post("/api/workflows", json=draft))
+            body = {"inputs": {"photo": {"type": "image", "asset": asset}}, **wishes}
+            return _json(api.post(f"/api/workflows/{workflow['id']}/execute", json=body))["runId"]
+
+    def post(self, path: str, **body: Any) -> dict[str, Any]:
+        """Return the gateway's answer to a request that it accepts."""
+        with self.api as api:
+            return _json(api.post(path, json=body))
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return what the gateway shows at a path."""
+        with self.api as api:
+            return _json(api.get(path))
 
     def events(self, run_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the run's events as they come, until its stream ends."""
@@ -97,3 +112,10 @@ class System:
 def _json(response: httpx2.Response) -> dict[str, Any]:
     assert response.is_success, response.text
     return response.json()
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    """Return the exit code, stdout and stderr of a command once it ends; it shows no traceback."""
+    out, err = process.communicate(timeout=2 * PATIENCE)
+    assert "Traceback" not in err
+    return process.returncode, out, err

@@ -1,52 +1,16 @@
 """`weft run`, `runs` and `queues` on the running system."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
+from tests.e2e.system import EXAMPLES, finish
 
 from shared import topology
 from shared.contracts.queries import RunsReply, RunView
 from shared.contracts.states import RunStatus
 from shared.messaging.connection import connect
 
-WEFT = Path(sys.executable).with_name("weft")
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 SAMPLE = (str(EXAMPLES / "workflow.json"), "--image", f"photo={EXAMPLES / 'photo.jpg'}")
-SECONDS = 120
-
-
-@pytest.fixture
-def start(system):
-    """Return a function that starts `weft` in the folder of the running system."""
-    variables = {"WEFT_HOME": str(system.supervisor.settings.home)}
-    addresses = {"WEFT_AMQP_URL": system.supervisor.settings.amqp_url}
-    env = {name: value for name, value in os.environ.items() if not name.startswith("WEFT_")} | variables | addresses
-
-    def start(*arguments):
-        pipe = subprocess.PIPE
-        return subprocess.Popen([WEFT, *arguments], stdout=pipe, stderr=pipe, text=True, env=env)
-
-    return start
-
-
-@pytest.fixture
-def weft(start):
-    """Return a function that runs `weft` and returns its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        return finish(start(*arguments))
-
-    return run
-
-
-def finish(process):
-    out, err = process.communicate(timeout=SECONDS)
-    assert "Traceback" not in err
-    return process.returncode, out, err
 
 
 def test_execute_shows_a_retry_and_goes_on(weft, system):

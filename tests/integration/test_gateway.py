@@ -1,115 +1,26 @@
 """The gateway on a real broker and database, with the real services behind it, and without them."""
 
 import asyncio
-import io
 import os
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from uuid import uuid4
 
 import httpx2
 import pytest
 from aio_pika.abc import AbstractRobustChannel
 from anyio import move_on_after
-from PIL import Image
-from tests.integration.gateway_fixtures import Line, environment, events_of, gateway_on_line, gateway_process
+from tests.integration.gateway_client import GRAPH, execute, keep, messages_in, problem, timed, until, watch, watching
+from tests.integration.gateway_fixtures import Line, environment, gateway_on_line, gateway_process
 
 from crop_worker.main import create_service as crop_worker
 from gateway.tracker_client import TrackerClient
 from orchestrator.main import create_service as orchestrator
-from run_tracker.main import create_service as run_tracker
 from shared.messaging.connection import connect
 from shared.messaging.requests import Requests
 from shared.topology import COMMANDS_QUEUE
 
-GRAPH = {
-    "nodes": [
-        {"id": "photo", "type": "uploadImage"},
-        {"id": "half", "type": "cropImage", "data": {"label": "left half", "widthPercent": 50}},
-        {"id": "out", "type": "response"},
-    ],
-    "edges": [
-        {"source": "photo", "target": "half", "targetHandle": "image_url"},
-        {"source": "half", "target": "out", "targetHandle": "left"},
-    ],
-}
 NO_RUN = "/api/workflows/runs/00000000-0000-0000-0000-000000000001"
-
-
-@pytest.fixture
-async def gateway(stack, empty_queues, empty_tables):
-    async with gateway_process(stack) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-async def client(gateway):
-    return gateway.client
-
-
-@pytest.fixture
-async def tracker_service(stack, empty_queues, empty_tables):
-    async with run_tracker(stack):
-        yield
-
-
-@pytest.fixture
-async def services(stack, tracker_service):
-    async with orchestrator(stack), crop_worker(stack):
-        yield
-
-
-def picture():
-    buffer = io.BytesIO()
-    Image.new("RGB", (200, 100), "red").save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-async def upload(client):
-    answer = await client.post("/api/uploads", content=picture())
-    return {"type": "image", "asset": answer.json()["asset"]}
-
-
-async def keep(client, graph=GRAPH, **fields):
-    answer = await client.post("/api/workflows", json={"graph": graph, **fields})
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
-async def execute(client, workflow, **fields):
-    body = {"inputs": {"photo": await upload(client)}, **fields}
-    return await client.post(f"/api/workflows/{workflow['id']}/execute", json=body)
-
-
-@asynccontextmanager
-async def watching(client, location):
-    async with asyncio.timeout(30), client.stream("GET", f"{location}/events") as answer:
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        yield events_of(answer)
-
-
-async def watch(client, location):
-    async with watching(client, location) as events:
-        return [event async for event in events]
-
-
-def problem(answer, status, code):
-    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-
-
-async def timed(request):
-    """Return the answer, which must come within 10 s."""
-    async with asyncio.timeout(10):
-        return await request
-
-
-async def until(condition):
-    """Return when the condition, which asks somebody each time, is met."""
-    async with asyncio.timeout(30):
-        while not await condition():
-            pass
 
 
 async def test_a_workflow_is_run_from_upload_to_result(client, services):
@@ -191,12 +102,12 @@ async def test_what_does_not_exist_is_not_found(client, tracker_service):
     problem(await client.get(f"{NO_RUN}/events"), 404, "run_not_found")
 
 
-async def test_a_run_without_its_inputs_is_not_started(client, channel):
+async def test_a_run_without_its_inputs_is_not_started(client, stack):
     workflow = await keep(client)
     answer = await client.post(f"/api/workflows/{workflow['id']}/execute")
     problem(answer, 422, "missing_input")
     assert answer.json()["problems"][0]["nodeId"] == "photo"
-    assert (await channel.declare_queue(COMMANDS_QUEUE, passive=True)).declaration_result.message_count == 0
+    assert await messages_in(stack, COMMANDS_QUEUE) == 0
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -3,19 +3,29 @@
 import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
+from pydantic import JsonValue
 
+from orchestrator import cache
+from orchestrator.admission import Admission
+from orchestrator.batch import take_in_batch
 from orchestrator.domain.intake import take_in
 from orchestrator.journal import Journal
+from shared.contracts.commands import RunCancel, RunStart
+from shared.contracts.events import NodeSucceeded
 from shared.contracts.graph import Edge, Node, WorkflowGraph
-from shared.contracts.messages import NodeSucceeded, RunStart
+from shared.contracts.run_options import DEFAULT_WINDOW, Concurrency, RunOptions
 from shared.contracts.values import TextValue
 
-WIDE = 20
+WIDE = DEFAULT_WINDOW  # as many as are in flight at once
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LONG = timedelta(days=1)
+NAMED: dict[str, JsonValue] = {"model": "m"}
+ONE = (Edge(source="say", target="ask", target_handle="user_message"),)
 GRAPH = WorkflowGraph(
     nodes=(
         *(Node(id=f"ask{n}", type="llm", params={"userMessage": "?"}) for n in range(WIDE)),
@@ -25,8 +35,8 @@ GRAPH = WorkflowGraph(
 )
 
 
-def start():
-    return RunStart(run_id=uuid4(), graph=GRAPH)
+def start(**fields):
+    return RunStart(run_id=uuid4(), graph=GRAPH, **fields)
 
 
 def answer(command, node_id):
@@ -35,23 +45,14 @@ def answer(command, node_id):
     )
 
 
-async def handle(journal, *messages):
+async def handle(journal, *messages) -> Any:
     """What the orchestrator does with a batch, without publishing; return the messages to publish."""
-    published = []
-    new = [message.run_id for message in messages if isinstance(message, RunStart)]
-    async with journal.runs((message.run_id for message in messages), new) as runs:
-        for message in messages:
-            run = runs[message.run_id]
-            decision = take_in(run.state, message, now=NOW)
-            if decision.event:
-                run.advance(decision.state, decision.event)
-            published += decision.messages
-    return published
+    return (await take_in_batch(journal, messages, now=NOW)).messages
 
 
 async def state_of(journal, command):
-    async with journal.runs([command.run_id], []) as runs:
-        return runs[command.run_id].state
+    async with journal.lock([command.run_id]) as locked:
+        return locked.runs[command.run_id].state
 
 
 def jobs(messages):
@@ -69,10 +70,11 @@ async def test_a_batch_that_fails_leaves_nothing_behind(database):
     journal, command = Journal(database), start()
     await handle(journal, command)
     with suppress(ZeroDivisionError):
-        async with journal.runs([command.run_id], []) as runs:
-            decision = take_in(runs[command.run_id].state, answer(command, "ask0"), now=NOW)
-            assert decision.event
-            runs[command.run_id].advance(decision.state, decision.event)
+        async with journal.lock([command.run_id]) as locked:
+            run = locked.runs[command.run_id]
+            intake = take_in(run.state, answer(command, "ask0"), now=NOW)
+            assert intake.event
+            run.advance(intake.state, intake.event)
             _ = 1 / 0
     assert await state_of(journal, command) == await state_of(Journal(database), command)
     assert not (await state_of(journal, command)).nodes["ask0"].is_final
@@ -107,17 +109,79 @@ async def test_the_same_start_on_two_replicas_at_once_begins_one_run(database, s
 async def test_a_finished_runs_journal_goes_after_its_grace_and_its_start_is_still_known(database):
     journal, command = Journal(database), start()
     await handle(journal, command, *(answer(command, f"ask{n}") for n in range(WIDE)))
-    await journal.prune(timedelta(0))
+    await journal.prune(timedelta(0), LONG)
     assert await state_of(Journal(database), command) is not None
     await handle(journal, answer(command, "join"))
-    await journal.prune(timedelta(hours=1))
+    await journal.prune(timedelta(hours=1), LONG)
     assert await state_of(Journal(database), command) is not None
-    await journal.prune(timedelta(0))
-    async with Journal(database).runs([command.run_id], [command.run_id]) as runs:
-        assert runs[command.run_id].pruned
+    await journal.prune(timedelta(0), LONG)
+    async with Journal(database).lock([command.run_id], [command]) as locked:
+        assert locked.runs[command.run_id].pruned
+    await journal.prune(timedelta(0), timedelta(0))
+    async with Journal(database).lock([command.run_id]) as locked:
+        assert locked.runs == {}
 
 
 @pytest.mark.usefixtures("empty_tables")
 async def test_unknown_runs_are_not_there(database):
-    async with Journal(database).runs([uuid4()], []) as runs:
-        assert runs == {}
+    async with Journal(database).lock([uuid4()]) as locked:
+        assert locked.runs == {}
+
+
+async def test_a_trigger_id_belongs_to_the_run_that_used_it_first(database):
+    first, same, other = (start(trigger_run_id="order-17") for _ in range(3))
+    other = other.model_copy(update={"inputs": {"ask0": TextValue(text="?")}})
+    await handle(Journal(database), first)
+    (refused, conflict) = await handle(Journal(database), same, other)
+    assert (refused.problem.code, refused.existing_run_id) == ("already_started", first.run_id)
+    assert (conflict.problem.code, conflict.existing_run_id) == ("trigger_conflict", first.run_id)
+    assert jobs(await handle(Journal(database), first)) != []
+
+
+async def test_of_many_starts_with_one_trigger_id_at_once_one_begins(database):
+    starts = [start(trigger_run_id="order-18") for _ in range(9)]
+    published = await asyncio.gather(*(handle(Journal(database), *starts[n::3]) for n in range(3)))
+    assert sum(message.kind_name() == "run.started" for messages in published for message in messages) == 1
+
+
+async def test_no_more_runs_with_a_key_begin_than_their_limit_allows_and_in_order(database):
+    admission, journal = Admission(database), Journal(database)
+    limit = RunOptions(concurrency=Concurrency(key="gpu", limit=2))
+    runs = [start(options=limit) for _ in range(5)]
+    for run in runs:
+        await handle(journal, run)
+    admitted = await asyncio.gather(*(admission.admit(["gpu"]) for _ in range(4)))
+    assert {run_id for ids in admitted for run_id in ids} == {run.run_id for run in runs[:2]}
+    assert await admission.place(runs[4].run_id) == 3
+    assert await admission.waited_for() == ["gpu"]
+    decisions = await take_in_batch(journal, [RunCancel(run_id=runs[0].run_id)], now=NOW)
+    assert decisions.freed == {"gpu"}
+    assert await admission.admit(decisions.freed) == [runs[2].run_id]
+
+
+REUSING = WorkflowGraph(
+    nodes=(Node(id="say", type="text"), Node(id="ask", type="llm", cache=True, params=NAMED)), edges=ONE
+)
+
+
+async def test_an_output_is_reused_by_another_run_of_another_orchestrator(database):
+    first, second, third = (RunStart(run_id=uuid4(), graph=REUSING) for _ in range(3))
+    third = third.model_copy(update={"options": RunOptions(use_cache=False)})
+    assert jobs(await handle(Journal(database), first)) == ["ask"]
+    await handle(Journal(database), answer(first, "ask"))
+    published = await handle(Journal(database), second)
+    assert [message.kind_name() for message in published] == ["run.started", "run.finished"]
+    assert published[1].cached_nodes == 1
+    assert await handle(Journal(database), second) == published
+    assert jobs(await handle(Journal(database), third)) == ["ask"]
+
+
+@pytest.mark.parametrize(("age", "size"), [(timedelta(0), 10**9), (LONG, 0)])
+async def test_the_cache_has_limits_of_age_and_size(database, age, size):
+    first, second = (RunStart(run_id=uuid4(), graph=REUSING) for _ in range(2))
+    await handle(Journal(database), first)
+    await handle(Journal(database), answer(first, "ask"))
+    await cache.evict(database, max_age=LONG, max_bytes=10**9)
+    assert jobs(await handle(Journal(database), second)) == []
+    await cache.evict(database, max_age=age, max_bytes=size)
+    assert jobs(await handle(Journal(database), start().model_copy(update={"graph": REUSING}))) == ["ask"]

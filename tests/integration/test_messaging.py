@@ -8,9 +8,11 @@ import pytest
 from aio_pika import Message as AmqpMessage
 
 from shared import topology
+from shared.contracts.commands import NodeAbandon, NodeExecute, RunStart, read_command
 from shared.contracts.errors import InvalidInputError, Problem, UnavailableError, unavailable
+from shared.contracts.events import NodeFailed, read_result
 from shared.contracts.graph import WorkflowGraph
-from shared.contracts.messages import NodeExecute, NodeFailed, RunStart, read_command, read_result
+from shared.contracts.values import TextValue
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
 from shared.messaging.publisher import MAX_MESSAGE_BYTES, open_publisher
@@ -60,7 +62,8 @@ async def consume(channel, collector, readers=None):
 
 
 async def depth(channel, queue):
-    return (await check_queue(channel, queue)).declaration_result.message_count
+    """Return how many messages a queue has ready; aio-pika's own channel would tell what it found the first time."""
+    return (await (await channel.get_underlay_channel()).queue_declare(queue, passive=True)).message_count
 
 
 async def next_message(channel, queue):
@@ -93,7 +96,7 @@ async def test_a_message_that_no_queue_would_get_is_an_error(publisher):
 
 
 async def test_a_message_that_no_broker_takes_is_refused_and_others_go_on(channel, publisher):
-    large = RunStart(run_id=uuid4(), graph=GRAPH, trigger_run_id="x" * MAX_MESSAGE_BYTES)
+    large = RunStart(run_id=uuid4(), graph=GRAPH, inputs={"text": TextValue(text="x" * MAX_MESSAGE_BYTES)})
     with pytest.raises(InvalidInputError) as raised:
         await publisher.publish(large)
     assert raised.value.code == "message_too_large"
@@ -118,10 +121,29 @@ async def test_publishing_the_same_message_at_the_same_time_is_safe(channel, pub
     assert {message.run_id for message in collector.messages} == {command.run_id}
 
 
-async def test_results_of_workers_reach_orchestrator_and_tracker(channel, publisher):
-    await publisher.publish(failed())
+async def test_results_of_workers_reach_orchestrator_and_tracker(channel, worker_publisher):
+    await worker_publisher.publish(failed())
     assert (await next_message(channel, RESULTS_QUEUE)).type == "node.failed"
     assert (await next_message(channel, HISTORY_QUEUE)).type == "node.failed"
+
+
+async def test_what_the_orchestrator_tells_does_not_come_back_to_it(channel, publisher):
+    await publisher.publish(failed())
+    assert (await next_message(channel, HISTORY_QUEUE)).type == "node.failed"
+    assert await depth(channel, RESULTS_QUEUE) == 0
+
+
+@pytest.mark.parametrize(
+    ("lane", "queue"), [("high", "jobs.llm.high"), ("normal", "jobs.llm"), ("low", "jobs.llm.low")]
+)
+async def test_a_job_waits_in_the_queue_of_its_lane(channel, publisher, lane, queue):
+    job = NodeExecute(run_id=uuid4(), node_id="n", node_type="llm", lane=lane)
+    await publisher.publish(job)
+    assert (await next_message(channel, queue)).message_id == job.message_id
+
+
+async def test_an_abandonment_that_no_worker_hears_is_no_error(publisher):
+    await publisher.publish(NodeAbandon(run_id=uuid4(), node_id="n", node_type="llm"))
 
 
 async def test_what_has_arrived_together_is_handled_together_and_in_order(channel, publisher):
@@ -135,8 +157,9 @@ async def test_what_has_arrived_together_is_handled_together_and_in_order(channe
     assert await depth(channel, COMMANDS_QUEUE) == 0
 
 
-async def test_one_handler_takes_from_several_queues(channel, publisher):
-    await publisher.publish_all([run_start(), failed(), run_start()])
+async def test_one_handler_takes_from_several_queues(channel, publisher, worker_publisher):
+    await publisher.publish_all([run_start(), run_start()])
+    await worker_publisher.publish(failed())
     collector = Collector(3)
     await consume(channel, collector, {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result})
     assert sorted(type(message).__name__ for message in collector.messages) == ["NodeFailed", "RunStart", "RunStart"]

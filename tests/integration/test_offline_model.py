@@ -118,9 +118,10 @@ async def test_the_answer_names_what_is_in_the_picture(client: ModelClient, form
     assert "left half mostly red, right half mostly blue" in reply.text
     assert "What colours does this picture have?" in reply.text
     assert "not a real model" in reply.text
-    assert (reply.model, reply.finish_reason) == ("offline", "stop")
-    assert reply.input_tokens is not None
-    assert reply.output_tokens == -(-len(reply.text) // 4)
+    assert (reply.usage.model, reply.finish_reason) == ("offline", "stop")
+    assert reply.usage.input_tokens
+    assert reply.usage.output_tokens == -(-len(reply.text) // 4)
+    assert reply.usage.cost is None
 
 
 async def test_different_pictures_get_different_answers_and_equal_ones_equal_answers(client: ModelClient):
@@ -143,7 +144,7 @@ async def test_texts_are_joined(client: ModelClient):
 
 async def test_the_output_limit_is_kept(client: ModelClient):
     reply = await client.complete(request(max_output_tokens=3))
-    assert (len(reply.text), reply.output_tokens, reply.finish_reason) == (12, 3, "length")
+    assert (len(reply.text), reply.usage.output_tokens, reply.finish_reason) == (12, 3, "length")
 
 
 async def test_streaming_through_the_openai_package(base_url: str, client: ModelClient):
@@ -161,7 +162,7 @@ async def test_streaming_through_the_openai_package(base_url: str, client: Model
     assert "".join(choice.delta.content or "" for choice in choices) == whole.text
     assert choices[-1].finish_reason == "stop"
     assert chunks[-1].usage is not None
-    assert chunks[-1].usage.completion_tokens == whole.output_tokens
+    assert chunks[-1].usage.completion_tokens == whole.usage.output_tokens
     assert models == ["offline"]
 
 
@@ -199,7 +200,7 @@ async def test_a_slow_model_answers_in_the_end(client: ModelClient):
     clock = asyncio.get_running_loop().time
     before = clock()
     reply = await client.complete(request("offline:slow=150"))
-    assert reply.model == "offline:slow=150"
+    assert reply.usage.model == "offline:slow=150"
     assert clock() - before >= 0.15
 
 
@@ -217,6 +218,18 @@ async def test_scripted_behaviours_are_used_in_order(client: ModelClient, contro
     assert (first.code, first.retry_after) == (ModelErrorCode.RATE_LIMITED, 1)
     assert second.code == ModelErrorCode.INVALID_OUTPUT
     assert (await client.complete(request())).finish_reason == "stop"
+
+
+async def test_a_cost_is_reported_when_the_model_name_or_the_script_says_so(
+    client: ModelClient, control: Callable[..., Awaitable[Any]]
+):
+    assert (await client.complete(request("offline:cost=0.25"))).usage.cost == 0.25
+    await control("/control/behaviours", [{"kind": "answer", "cost": 0.5}, {"kind": "refuse", "cost": 0.75}])
+    assert (await client.complete(request())).usage.cost == 0.5
+    error = await failure(client.complete(request()))
+    assert error.usage is not None
+    assert error.usage.cost == 0.75
+    assert (await client.complete(request())).usage.cost is None
 
 
 async def test_held_calls_go_on_when_released(client: ModelClient, control: Callable[..., Awaitable[Any]]):

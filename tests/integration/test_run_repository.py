@@ -1,14 +1,35 @@
 """Run history in a real PostgreSQL: the tables follow the same rules as the records."""
 
+import asyncio
 import random
 from uuid import uuid4
 
 import pytest
-from tests.unit.test_run_records import EVENTS, RUN_ID, STARTED
+from pydantic import JsonValue
+from tests.unit.histories import (
+    COMMAND,
+    EVENTS,
+    FINISHED,
+    OLD_RUN_ID,
+    RUN_ID,
+    STARTED,
+    VIEWS,
+    WORKFLOW_ID,
+    at,
+    begun,
+    late,
+    succeeded,
+)
 
+from run_tracker import repository as statements
 from run_tracker.handlers import EventHandler
 from run_tracker.repository import RunRepository
+from shared.contracts.commands import RunStart
+from shared.contracts.events import NodeSummary, RunFinished, RunStarted
+from shared.contracts.graph import Node, WorkflowGraph
+from shared.contracts.run_options import Scope
 from shared.contracts.states import NodeStatus, RunStatus
+from shared.contracts.values import TextValue
 
 
 @pytest.fixture
@@ -16,60 +37,178 @@ def repository(database):
     return RunRepository(database)
 
 
-async def record(repository, batches):
+async def record(repository, *batches):
     handler = EventHandler(repository)
     for batch in batches:
         await handler.handle(batch)
     return await repository.get(RUN_ID)
 
 
+def shuffled(seed):
+    """All events three times in any order, in batches of any size."""
+    chance = random.Random(seed)
+    events = list(EVENTS * 3)
+    chance.shuffle(events)
+    size = chance.choice([1, 2, 5, 20, 100])
+    return [events[start : start + size] for start in range(0, len(events), size)]
+
+
 async def test_events_one_by_one_make_a_run_with_its_nodes_in_order(repository):
-    run = await record(repository, [[event] for event in EVENTS])
-    assert run.status is RunStatus.PARTIAL
-    assert (run.total_nodes, run.successful_nodes, run.failed_nodes, run.skipped_nodes) == (4, 2, 1, 1)
-    assert [node.node_id for node in run.nodes] == ["say", "ask", "bad", "after"]
-    assert [node.status for node in run.nodes] == ["success", "success", "failed", "skipped"]
-    assert run.nodes[1].output.text == "answer"
-    assert (run.nodes[1].attempt, run.nodes[1].error) == (2, None)
-    assert run.nodes[2].error.code == "llm_refused"
+    run = await record(repository, *([event] for event in EVENTS))
+    assert (run.status, run.created_at, run.finished_at) == (RunStatus.CANCELLED, at(0), at(60))
+    assert (run.total_nodes, run.successful_nodes, run.failed_nodes) == (11, 6, 2)
+    assert (run.skipped_nodes, run.cancelled_nodes, run.cached_nodes) == (1, 2, 2)
+    assert (run.tokens, run.cost) == (90, 0.06)
+    assert (run.resumed_from, run.scope) == (OLD_RUN_ID, Scope.SELECTED)
+    assert run.nodes == VIEWS
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_any_order_repetition_and_batching_gives_the_same_rows(repository, database, seed):
-    expected = await record(repository, [EVENTS])
-    async with database.transaction() as connection:
-        await connection.execute("TRUNCATE run_tracker.workflow_run, run_tracker.node_execution")
-    shuffler = random.Random(seed)
-    events = list(EVENTS * 3)
-    shuffler.shuffle(events)
-    size = shuffler.randint(1, 6)
-    batches = [events[start : start + size] for start in range(0, len(events), size)]
-    assert await record(repository, batches) == expected
+async def test_any_order_repetition_and_batching_gives_the_same(repository, seed):
+    run = await record(repository, *shuffled(seed))
+    assert run.nodes == VIEWS
+    assert run.model_copy(update={"nodes": None}) == (await repository.newest(None, 1))[0]
+    assert (run.status, run.created_at, run.finished_at, run.tokens) == (RunStatus.CANCELLED, at(0), at(60), 90)
+    assert await repository.command(RUN_ID) == COMMAND
+
+
+async def test_replicas_at_the_same_time_give_the_same(repository):
+    handler = EventHandler(repository)
+    await asyncio.gather(*(handler.handle(batch) for seed in range(4) for batch in shuffled(seed)))
+    assert (await repository.get(RUN_ID)).nodes == VIEWS
 
 
 async def test_a_final_state_in_the_table_is_never_taken_back(repository):
-    await record(repository, [[EVENTS[-1]], [EVENTS[0]], [STARTED]])
-    run = await repository.get(RUN_ID)
-    assert run.status is RunStatus.PARTIAL
-    assert {node.node_id: node.status for node in run.nodes}["ask"] is NodeStatus.SUCCESS
+    run = await record(repository, [FINISHED], *([event] for event in EVENTS[:-1]))
+    assert run.status is RunStatus.CANCELLED
+    assert {node.node_id: node.status for node in run.nodes} == FINISHED.nodes
+
+
+async def node_after(repository, *batches):
+    """What is known of the node `open` after batches of events about it."""
+    run = await record(repository, [STARTED], *batches)
+    return next(node for node in run.nodes if node.node_id == "open")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_two_results_of_one_attempt_are_never_mixed(repository, order):
+    results = [[succeeded("open", 3.5, "first")], [succeeded("open", 4.25, "second")]]
+    node = await node_after(repository, *results[::order])
+    assert (node.output.text, node.finished_at) == ("first", at(3.5))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_of_two_starts_the_latest_is_shown(repository, order):
+    starts = [[begun("open", 1, worker="host:1")[1]], [begun("open", 5, worker="host:2")[1]]]
+    node = await node_after(repository, *starts[::order])
+    assert (node.started_at, node.worker) == (at(6), "host:2")
+
+
+async def test_every_late_result_is_kept_once(repository):
+    lates = [late("open", 5), late("open", 6, NodeStatus.FAILED), late("open", 9, attempt=2)]
+    node = await node_after(repository, lates, lates, lates[:1])
+    assert [(late.attempt, late.at, late.outcome) for late in node.late] == [
+        (1, at(5), NodeStatus.SUCCESS),
+        (1, at(6), NodeStatus.FAILED),
+        (2, at(9), NodeStatus.SUCCESS),
+    ]
 
 
 async def test_runs_are_listed_newest_first_by_workflow_and_limited(repository):
     workflow_id = uuid4()
-    started = EVENTS[0]
     for number in range(3):
-        event = started.model_copy(
-            update={
-                "run_id": uuid4(),
-                "workflow_id": workflow_id if number < 2 else None,
-                "at": started.at.replace(hour=number),
-            }
-        )
-        await EventHandler(repository).handle([event])
+        own = workflow_id if number < 2 else None
+        event = STARTED.model_copy(update={"run_id": uuid4(), "workflow_id": own, "at": at(3600 * number)})
+        await record(repository, [event])
     assert [run.created_at.hour for run in await repository.newest(None, 10)] == [2, 1, 0]
     assert [run.created_at.hour for run in await repository.newest(workflow_id, 10)] == [1, 0]
     assert [run.created_at.hour for run in await repository.newest(None, 1)] == [2]
+    assert {run.nodes for run in await repository.newest(None, 10)} == {None}
 
 
 async def test_an_unknown_run_is_none(repository):
     assert await repository.get(uuid4()) is None
+    assert await repository.command(uuid4()) is None
+
+
+async def test_a_run_is_known_before_anybody_told_how_it_was_asked_for(repository):
+    await record(repository, [FINISHED])
+    assert await repository.command(RUN_ID) is None
+
+
+async def test_a_large_command_is_kept_as_it_is(repository):
+    params: dict[str, JsonValue] = {
+        "userMessage": "ä" * 1_000_000,
+        "nothing": None,
+        "zero\\u0000": [1, 2.5, {"deep": None}],
+    }
+    graph = WorkflowGraph(nodes=tuple(Node(id=f"n{number}", type="llm", params=params) for number in range(2)))
+    command = RunStart(run_id=RUN_ID, graph=graph, inputs={"n1": TextValue(text="with a \\u0000")})
+    await record(repository, [STARTED.model_copy(update={"command": command})], EVENTS[3:])
+    assert await repository.command(RUN_ID) == command
+
+
+async def test_a_nul_is_replaced(repository):
+    node = await node_after(repository, [succeeded("open", 3, "a\0b")])
+    assert node.output.text == "a\ufffdb"
+
+
+def run_of(workflow_id, seconds, **outputs):
+    """A run of a workflow that started at a time; its nodes have these outputs, or failed."""
+    run_id = uuid4()
+    summaries = [
+        NodeSummary(node_id=node_id, node_type="llm", status=NodeStatus.PENDING, name=text)
+        for node_id, text in outputs.items()
+    ]
+    yield RunStarted(run_id=run_id, at=at(seconds), workflow_id=workflow_id, nodes=tuple(summaries))
+    for node_id, text in outputs.items():
+        yield succeeded(node_id, seconds + 1, text or "too late").model_copy(
+            update={"run_id": run_id, "cached": text == "cached"}
+        )
+    nodes = {node_id: NodeStatus.SUCCESS if text else NodeStatus.FAILED for node_id, text in outputs.items()}
+    yield RunFinished(
+        run_id=run_id,
+        at=at(seconds + 2),
+        status=RunStatus.PARTIAL,
+        total_nodes=len(nodes),
+        successful_nodes=1,
+        failed_nodes=1,
+        nodes=nodes,
+    )
+
+
+async def test_the_newest_output_of_each_node_is_found_in_any_run_of_the_workflow(repository):
+    runs = [
+        run_of(WORKFLOW_ID, 300, a=None, b="newest b", d="d"),
+        run_of(WORKFLOW_ID, 200, a="newest a", c="cached"),
+        run_of(WORKFLOW_ID, 100, a="old a", b="old b", never=None),
+        run_of(uuid4(), 400, a="of another workflow", never="of another workflow"),
+        run_of(None, 500, a="of no workflow"),
+    ]
+    await record(repository, *(list(run) for run in runs))
+    outputs = await repository.outputs(WORKFLOW_ID, ["a", "b", "c", "never", "unknown", "a"])
+    assert {node_id: output.text for node_id, output in outputs.items()} == {
+        "a": "newest a",
+        "b": "newest b",
+        "c": "cached",
+    }
+
+
+async def test_an_output_of_a_run_that_goes_on_is_found(repository):
+    started, success, _ = run_of(WORKFLOW_ID, 100, a="early")
+    await record(repository, [success], [started])
+    assert (await repository.outputs(WORKFLOW_ID, ["a"]))["a"].text == "early"
+
+
+async def test_outputs_and_lists_are_read_from_indexes(repository, database):
+    await record(repository, EVENTS)
+    plans = [
+        (statements._FIND_OUTPUTS, [WORKFLOW_ID, ["a"]], "node_execution_newest_output"),
+        (statements._LIST_RUNS, [10], "workflow_run_created_at"),
+        (statements._LIST_RUNS_OF_WORKFLOW, [10, WORKFLOW_ID], "workflow_run_newest"),
+    ]
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+        for statement, values, index in plans:
+            plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *values))
+            assert index in plan, plan

@@ -11,8 +11,8 @@ from cli import follow
 from cli.client import Gateway
 from cli.errors import WaitTimedOutError
 from cli.follow import Follower
-from shared.contracts.errors import InvalidInputError, UnavailableError
-from shared.contracts.messages import NodeStarted, RunFinished
+from shared.contracts.errors import InvalidInputError, Problem, UnavailableError
+from shared.contracts.events import NodeStarted, RunFinished, RunRejected
 from shared.contracts.queries import NodeView, RunView
 from shared.contracts.states import NodeStatus, RunStatus
 
@@ -91,6 +91,14 @@ async def test_a_run_is_followed_to_its_record():
     run, seen = await follow_run(gateway)
     assert run == COMPLETED
     assert seen[-1] is RunStatus.COMPLETED
+
+
+async def test_a_run_whose_name_belongs_to_another_is_not_waited_for():
+    problem = Problem(code="trigger_conflict", message="it belongs to another run")
+    rejected = RunRejected(run_id=RUN, at=NOW, existing_run_id=UUID(int=8), problem=problem)
+    _, gateway = connect(events=[Line(sse(RUNNING, rejected))])
+    with pytest.raises(InvalidInputError, match="trigger_conflict"):
+        await follow_run(gateway)
 
 
 async def test_a_broken_line_is_taken_up_again():

@@ -1,6 +1,7 @@
 """What the command line writes: one line per problem, JSON alone on stdout, lines and tables for people."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -16,7 +17,8 @@ from cli.progress import RunProgress
 from cli.queues import QueueView
 from cli.render import write_json, write_run, write_run_in_full, write_table
 from shared.contracts.errors import InvalidInputError, Problem, UnavailableError
-from shared.contracts.queries import NodeView, RunView
+from shared.contracts.events import Usage
+from shared.contracts.queries import LateResult, NodeView, RunView
 from shared.contracts.states import NodeStatus, RunStatus
 from shared.contracts.values import AssetRef, ImageValue, TextValue
 
@@ -129,6 +131,48 @@ def test_a_missing_queue_has_no_depth():
     assert "messages" not in json.loads(missing.to_json())
     empty = QueueView(name="dead.jobs.llm", exists=True, dead_letters=True, messages=0, consumers=0)
     assert empty.as_row() == ("dead.jobs.llm", "0", "0", "dead letters")
+
+
+def test_what_was_reused_spent_and_late_is_shown(capsys):
+    usage = Usage(model="m", input_tokens=1_000, output_tokens=234, cost=0.0123)
+    late = LateResult(attempt=1, at=NOW, outcome=NodeStatus.SUCCESS, usage=usage)
+    nodes = (
+        NodeView(node_id="c", node_type="crop_image", status=NodeStatus.SUCCESS, output=CROP, cached=True),
+        NodeView(node_id="q", node_type="llm", status=NodeStatus.SUCCESS, usage=usage, late=(late,)),
+    )
+    spent = {"tokens": 1_234, "cost": 0.0123, "cached_nodes": 1, "cancelled_nodes": 1}
+    write_run_in_full(RUN.model_copy(update={"nodes": nodes, **spent}), None)
+    out = capsys.readouterr().out
+    assert "2 of 3 nodes succeeded (1 cached), 1 failed, 1 cancelled, 1,234 tokens, 0.0123 dollars" in out
+    assert re.search(r"q +llm +success +1 +1,234 +0.0123", out)
+    assert "success (cached)" in out
+    assert "  q: attempt 1 came too late (success), which changes nothing" in out
+
+
+def test_a_run_that_waits_for_its_turn_says_so_once(capsys):
+    queued = RUN.model_copy(
+        update={"status": RunStatus.QUEUED, "nodes": (NodeView(node_id="a", status=NodeStatus.PENDING),)}
+    )
+    with show_progress() as on_change:
+        on_change(RunProgress(queued.model_copy(update={"nodes": ()})), [])
+        on_change(RunProgress(queued), queued.nodes or ())
+        on_change(RunProgress(queued), [])
+    assert capsys.readouterr().err == f"run {RUN.run_id}: queued, waits for its turn\n"
+
+
+def test_cached_and_late_results_are_told_in_lines(capsys):
+    late = LateResult(attempt=1, at=NOW, outcome=NodeStatus.FAILED)
+    cached = NodeView(node_id="a", status=NodeStatus.SUCCESS, cached=True)
+    cancelled = NodeView(node_id="b", status=NodeStatus.CANCELLED)
+    with show_progress() as on_change:
+        on_change(RunProgress(RUN), (cached, cancelled))
+        on_change(RunProgress(RUN), (cancelled.model_copy(update={"late": (late,)}),))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "a: success (cached)",
+        "b: cancelled",
+        "b: attempt 1 came too late (failed), which changes nothing",
+    ]
 
 
 def test_progress_is_told_in_lines_where_there_is_no_terminal(capsys):

@@ -8,8 +8,11 @@ import pytest
 
 from cli.progress import RunProgress
 from shared.contracts.errors import Problem
-from shared.contracts.messages import (
+from shared.contracts.events import (
+    NodeCancelled,
     NodeFailed,
+    NodeLasting,
+    NodeLate,
     NodeQueued,
     NodeRetrying,
     NodeSkipped,
@@ -17,7 +20,10 @@ from shared.contracts.messages import (
     NodeSucceeded,
     NodeSummary,
     RunFinished,
+    RunQueued,
+    RunRejected,
     RunStarted,
+    Usage,
 )
 from shared.contracts.queries import NodeView, RunView
 from shared.contracts.states import NodeStatus, RunStatus
@@ -100,3 +106,54 @@ def test_a_snapshot_replaces_what_is_known(progress):
 
 def test_an_event_about_a_node_that_is_not_known_changes_nothing(progress):
     assert progress.take(NodeQueued(run_id=RUN, node_id="z", node_type="llm", at=NOW)) == []
+
+
+def test_a_cached_success_says_so(progress):
+    progress.take(NodeSucceeded(**ABOUT, output=TextValue(text="yes"), cached=True))
+    assert progress.nodes["a"].cached
+
+
+def test_a_job_that_lasts_runs_since_it_was_taken(progress):
+    progress.take(NodeLasting(**ABOUT, started_at=NOW))
+    assert (progress.nodes["a"].status, progress.nodes["a"].started_at) == (NodeStatus.RUNNING, NOW)
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(NodeCancelled(**ABOUT), NodeStatus.CANCELLED), (NodeFailed(**ABOUT, error=ERROR), NodeStatus.FAILED)],
+)
+def test_a_node_that_waits_for_another_attempt_can_end(progress, end, status):
+    progress.take(NodeFailed(**ABOUT, error=ERROR, retryable=True))
+    progress.take(end)
+    assert progress.nodes["a"].status is status
+
+
+def test_the_time_of_the_next_attempt_is_news_of_a_failed_one(progress):
+    progress.take(NodeFailed(**ABOUT, error=ERROR, retryable=True))
+    assert progress.take(NodeRetrying(**ABOUT, error=ERROR, retry_at=NOW))
+    assert progress.take(NodeRetrying(**ABOUT, error=ERROR, retry_at=NOW)) == []
+    assert progress.nodes["a"].retry_at == NOW
+
+
+def test_a_late_result_is_noted_once_and_changes_nothing(progress):
+    usage = Usage(model="m", input_tokens=1)
+    late = NodeLate(**ABOUT, outcome=NodeStatus.SUCCESS, usage=usage)
+    assert len(progress.take(late)) == 1
+    assert progress.take(late) == []
+    assert (progress.nodes["a"].status, len(progress.nodes["a"].late)) == (NodeStatus.PENDING, 1)
+
+
+def test_a_queued_run_has_nodes_and_begins_later():
+    progress = RunProgress(RunView(run_id=RUN, status=RunStatus.QUEUED, created_at=NOW))
+    pending = NodeSummary(node_id="a", node_type="text", status=NodeStatus.PENDING)
+    assert len(progress.take(RunQueued(run_id=RUN, at=NOW, nodes=(pending,)))) == 1
+    assert progress.run.status is RunStatus.QUEUED
+    done = pending.model_copy(update={"status": NodeStatus.SUCCESS, "output": TextValue(text="x")})
+    assert [node.status for node in progress.take(RunStarted(run_id=RUN, at=NOW, nodes=(done,)))] == ["success"]
+    assert progress.take(RunStarted(run_id=RUN, at=NOW, nodes=(pending,))) == []
+
+
+@pytest.mark.parametrize(("existing", "refusal"), [(UUID(int=2), ERROR), (RUN, None)])
+def test_a_run_is_refused_where_its_name_belongs_to_another(progress, existing, refusal):
+    progress.take(RunRejected(run_id=RUN, at=NOW, existing_run_id=existing, problem=ERROR))
+    assert progress.refusal == refusal

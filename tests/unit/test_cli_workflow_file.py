@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli.inputs import read_inputs
+from cli.runner import RunRequest
 from cli.workflow_file import read_workflow, workflow_id
 from shared.contracts.errors import InvalidInputError
 from shared.contracts.values import MAX_PICTURE_BYTES, TextValue
@@ -31,8 +31,17 @@ def write(folder, content):
 
 
 @pytest.fixture
-def graph(tmp_path):
-    return read_workflow(write(tmp_path, TEXT_AND_PHOTO))
+def flow(tmp_path):
+    return write(tmp_path, TEXT_AND_PHOTO)
+
+
+@pytest.fixture
+def graph(flow):
+    return read_workflow(flow)
+
+
+def read_inputs(flow, images, texts):
+    return RunRequest.read(flow, images=images, texts=texts).inputs
 
 
 @pytest.fixture
@@ -105,53 +114,53 @@ def test_the_id_depends_on_content_not_on_layout(tmp_path, graph):
     assert workflow_id(read_workflow(path)) != workflow_id(graph)
 
 
-def test_inputs_are_read_by_name(graph, photo):
-    inputs = read_inputs(graph, [f"photo={photo}"], ["question=a=b"])
+def test_inputs_are_read_by_name(flow, photo):
+    inputs = read_inputs(flow, [f"photo={photo}"], ["question=a=b"])
     assert inputs.pictures["photo"].data == photo.read_bytes()
     assert inputs.pictures["photo"].media_type == "image/png"
-    assert inputs.texts == {"question": TextValue(text="a=b")}
+    assert inputs.values == {"question": TextValue(text="a=b")}
 
 
-def test_an_unknown_name_says_which_are_asked_for(graph, photo):
-    (problem,) = problems_of(read_inputs, graph, [f"photo={photo}", f"picture={photo}"], [])
+def test_an_unknown_name_says_which_are_asked_for(flow, photo):
+    (problem,) = problems_of(read_inputs, flow, [f"photo={photo}", f"picture={photo}"], [])
     assert problem.code == "unknown_input"
     assert problem.fix == "it asks for: photo, question"
 
 
 @pytest.mark.parametrize("option", ["photo.png", "=photo.png"])
-def test_an_option_without_a_name_says_how_it_is_written(graph, option):
-    problem = problems_of(read_inputs, graph, [option], [])[0]
+def test_an_option_without_a_name_says_how_it_is_written(flow, option):
+    problem = problems_of(read_inputs, flow, [option], [])[0]
     assert (problem.code, problem.where, problem.fix) == ("invalid_option", "--image", "write --image NAME=FILE")
 
 
-def test_an_input_supplied_twice_is_refused(graph, photo):
-    (problem,) = problems_of(read_inputs, graph, [f"photo={photo}"] * 2, [])
+def test_an_input_supplied_twice_is_refused(flow, photo):
+    (problem,) = problems_of(read_inputs, flow, [f"photo={photo}"] * 2, [])
     assert problem.code == "invalid_option"
-    problems = problems_of(read_inputs, graph, [f"photo={photo}"], ["photo=x"])
+    problems = problems_of(read_inputs, flow, [f"photo={photo}"], ["photo=x"])
     assert "invalid_option" in {problem.code for problem in problems}
 
 
-def test_a_text_for_a_picture_is_refused(graph):
-    assert problems_of(read_inputs, graph, [], ["photo=x"])[0].code == "type_mismatch"
+def test_a_text_for_a_picture_is_refused(flow):
+    assert problems_of(read_inputs, flow, [], ["photo=x"])[0].code == "type_mismatch"
 
 
-def test_a_picture_that_is_missing_from_the_command_is_asked_for(graph):
-    (problem,) = problems_of(read_inputs, graph, [], [])
+def test_a_picture_that_is_missing_from_the_command_is_asked_for(flow):
+    (problem,) = problems_of(read_inputs, flow, [], [])
     assert problem.code == "missing_input"
     assert "--image photo=" in (problem.fix or "")
 
 
-def test_files_that_are_no_pictures_are_named(graph, tmp_path):
+def test_files_that_are_no_pictures_are_named(flow, tmp_path):
     text = tmp_path / "notes.txt"
     text.write_text("no picture")
-    (problem,) = problems_of(read_inputs, graph, [f"photo={text}"], [])
+    (problem,) = problems_of(read_inputs, flow, [f"photo={text}"], [])
     assert (problem.code, problem.where) == ("unsupported_format", f"--image photo={text}")
-    (problem,) = problems_of(read_inputs, graph, [f"photo={tmp_path / 'absent.jpg'}"], [])
+    (problem,) = problems_of(read_inputs, flow, [f"photo={tmp_path / 'absent.jpg'}"], [])
     assert problem.code == "file_unreadable"
 
 
-def test_a_file_over_the_limit_is_not_read(graph, tmp_path):
+def test_a_file_over_the_limit_is_not_read(flow, tmp_path):
     path = tmp_path / "huge.png"
     with path.open("wb") as file:
         file.truncate(MAX_PICTURE_BYTES + 1)
-    assert problems_of(read_inputs, graph, [f"photo={path}"], [])[0].code == "file_too_large"
+    assert problems_of(read_inputs, flow, [f"photo={path}"], [])[0].code == "file_too_large"

@@ -2,6 +2,7 @@
 
 import io
 from unittest.mock import create_autospec
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -10,13 +11,18 @@ from PIL import Image
 from gateway.app import create_app, openapi_document
 from gateway.body_limit import LINGER_BYTES, MAX_BODY_BYTES
 from gateway.dependencies import Dependencies
+from gateway.explanations import Explanations
 from gateway.live import LiveEvents
+from gateway.plans import Plans
 from gateway.runs import Runs
+from gateway.starts import Starts
 from gateway.uploads import Uploads
 from gateway.workflows import Workflows
 from shared.assets import AssetStore
 from shared.contracts.errors import invalid, unavailable
 from shared.contracts.node_types import REGISTRY
+from shared.contracts.queries import RunView, WhyReply
+from shared.contracts.states import RunStatus
 from shared.contracts.values import MAX_PICTURE_BYTES, AssetRef
 
 RUN_PATH = "/api/workflows/runs/00000000-0000-0000-0000-000000000001"
@@ -29,8 +35,15 @@ def assets(tmp_path):
 
 @pytest.fixture
 def dependencies(assets):
-    workflows, runs = create_autospec(Workflows, instance=True), create_autospec(Runs, instance=True)
-    return Dependencies(workflows, runs, LiveEvents(), Uploads(assets))
+    return Dependencies(
+        workflows=create_autospec(Workflows, instance=True),
+        plans=create_autospec(Plans, instance=True),
+        starts=create_autospec(Starts, instance=True),
+        runs=create_autospec(Runs, instance=True),
+        explanations=create_autospec(Explanations, instance=True),
+        live=LiveEvents(),
+        uploads=Uploads(assets),
+    )
 
 
 @pytest.fixture
@@ -132,7 +145,14 @@ async def test_a_full_asset_store_is_told_as_unavailable(client, assets, monkeyp
     [
         (invalid("workflow_not_found", "x"), 404),
         (invalid("run_not_found", "x"), 404),
+        (invalid("node_not_found", "x"), 404),
         (invalid("workflow_conflict", "x"), 409),
+        (invalid("run_conflict", "x"), 409),
+        (invalid("trigger_conflict", "x"), 409),
+        (invalid("run_finished", "x"), 409),
+        (invalid("run_not_finished", "x"), 409),
+        (invalid("command_not_kept", "x"), 409),
+        (invalid("start_too_large", "x"), 413),
         (invalid("cycle", "x"), 422),
         (unavailable("no_answer", "x"), 503),
     ],
@@ -158,10 +178,78 @@ async def test_a_defect_is_told_without_its_details(client, dependencies):
         ("GET", "/api/workflows/not-a-uuid", 422, "invalid_request"),
         ("GET", "/api/workflows?limit=0", 422, "invalid_request"),
         ("GET", "/api/workflows/runs?limit=201", 422, "invalid_request"),
+        ("POST", "/api/workflows/runs/not-a-uuid/cancel", 422, "invalid_request"),
     ],
 )
 async def test_requests_that_do_not_fit_are_problems_too(client, method, path, status, code):
     problem(await client.request(method, path), status, code)
+
+
+EXECUTE_PATH = "/api/workflows/00000000-0000-0000-0000-000000000002/execute"
+STARTS = pytest.mark.parametrize("path", [EXECUTE_PATH, f"{RUN_PATH}/resume", f"{RUN_PATH}/replay"])
+ACCEPTED = RunView(run_id=UUID(int=3), status=RunStatus.QUEUED)
+
+
+@STARTS
+async def test_a_start_without_a_body_is_one_without_wishes(client, dependencies, path):
+    dependencies.starts.start.return_value = ACCEPTED
+    answer = await client.post(path)
+    assert (answer.status_code, answer.json()["runId"]) == (202, str(ACCEPTED.run_id))
+    assert answer.headers["location"] == f"/api/workflows/runs/{ACCEPTED.run_id}"
+    subject, request, _ = dependencies.starts.start.call_args.args
+    assert subject.partition(" ")[2] in path
+    assert request == type(request)()
+
+
+@STARTS
+async def test_the_idempotency_key_is_the_trigger_id(client, dependencies, path):
+    dependencies.starts.start.return_value = ACCEPTED
+    for body in ({}, {"triggerRunId": "mine"}):
+        answer = await client.post(path, json=body, headers={"Idempotency-Key": "mine"})
+        assert answer.status_code == 202
+    by_header, by_body = (call.args[1] for call in dependencies.starts.start.call_args_list)
+    assert by_header == by_body
+    assert by_body.trigger_run_id == "mine"
+    other = await client.post(path, json={"triggerRunId": "other"}, headers={"Idempotency-Key": "mine"})
+    problem(other, 422, "invalid_request")
+
+
+@STARTS
+@pytest.mark.parametrize("trigger", ["", 201 * "x", "a\0b"])
+async def test_a_trigger_id_that_cannot_be_kept_is_refused(client, path, trigger):
+    problem(await client.post(path, json={"triggerRunId": trigger}), 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (EXECUTE_PATH, {"scope": "some"}),
+        (EXECUTE_PATH, {"pinned": {"a": "text"}}),
+        (EXECUTE_PATH, {"options": {"maxInFlight": 0}}),
+        (EXECUTE_PATH, {"options": {"budget": {"maxCost": -1}}}),
+        (f"{RUN_PATH}/resume", {"from": "middle"}),
+        (f"{RUN_PATH}/resume", {"params": {"a": 1}}),
+        (f"{RUN_PATH}/cancel", {"reason": 1_001 * "x"}),
+    ],
+)
+async def test_what_no_run_can_be_asked_for_is_refused(client, path, body):
+    problem(await client.post(path, json=body), 422, "invalid_request")
+
+
+async def test_a_cancel_tells_the_run_as_it_was(client, dependencies):
+    dependencies.runs.cancel.return_value = ACCEPTED
+    answer = await client.post(f"{RUN_PATH}/cancel", json={"reason": "enough"})
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    dependencies.runs.cancel.assert_awaited_with(UUID(int=1), "enough")
+
+
+async def test_why_is_asked_of_a_run_or_of_a_node(client, dependencies):
+    dependencies.explanations.why.return_value = WhyReply(status=RunStatus.RUNNING, open_nodes=2)
+    answer = await client.get(f"{RUN_PATH}/why", params={"node": "a"})
+    assert answer.json() == {"known": True, "status": "running", "reasons": [], "nodes": [], "openNodes": 2}
+    dependencies.explanations.why.assert_awaited_with(UUID(int=1), "a")
+    await client.get(f"{RUN_PATH}/why")
+    dependencies.explanations.why.assert_awaited_with(UUID(int=1), None)
 
 
 UNREADABLE = {
@@ -224,6 +312,10 @@ def test_operation_ids_are_stable():
         "list_runs",
         "get_run",
         "watch_run",
+        "explain_run",
+        "cancel_run",
+        "resume_run",
+        "replay_run",
         "list_node_types",
     }
 

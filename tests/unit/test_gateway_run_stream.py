@@ -10,7 +10,7 @@ import pytest
 from gateway.live import MAX_BUFFER, LiveEvents, Signal, Subscription
 from gateway.run_stream import RunStream, to_sse
 from shared.contracts.errors import unavailable
-from shared.contracts.messages import NodeQueued, RunFinished
+from shared.contracts.events import NodeQueued, RunFinished
 from shared.contracts.queries import NodeView, RunView
 from shared.contracts.states import NodeStatus, RunStatus
 

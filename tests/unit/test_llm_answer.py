@@ -1,6 +1,7 @@
 """The offline stand-in's answers, token counts and wire form."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,6 +112,12 @@ def test_the_json_form_is_a_chat_completion():
     assert body["model"] == "offline:slow=1"
     assert body["choices"][0]["message"]["content"] == completion.text
     assert body["usage"]["total_tokens"] == completion.prompt_tokens + completion.completion_tokens
+    assert "cost" not in body["usage"]
+
+
+def test_a_cost_is_reported_with_the_usage():
+    completion = replace(answer(chat(), []), cost=0.25)
+    assert json.loads(render_json(completion, call_id="c", created=7, model="offline"))["usage"]["cost"] == 0.25
 
 
 @pytest.mark.parametrize("include_usage", [True, False])

@@ -14,6 +14,7 @@ from llm_worker.offline_model.behaviours import (
     Refuse,
     Slow,
     Stall,
+    cost_of,
     parse_model_name,
 )
 from llm_worker.offline_model.board import CallBoard
@@ -24,6 +25,8 @@ from shared.contracts.errors import InvalidInputError
     ("name", "behaviour"),
     [
         ("offline", Answer()),
+        ("offline:cost=0.25", Answer(cost=0.25)),
+        ("offline:cost=3", Answer(cost=3)),
         ("offline:slow=250", Slow(delay_ms=250)),
         ("offline:429", Fail(status=429)),
         ("offline:429=7", Fail(status=429, retry_after=7)),
@@ -43,6 +46,7 @@ def test_a_model_name_asks_for_a_behaviour(name: str, behaviour: Behaviour):
     "word",
     [
         *("", "fast", "slow", "slow=", "slow=x", "slow=-1", "slow=600001", "slow=1e3", "slow=" + "9" * 5000),
+        *("cost", "cost=", "cost=-1", "cost=1e3", "cost=nan", "cost=1000001", "cost=0.", "cost=" + "1" * 5000),
         *("200", "600", "0429", "429=", "429=x", "429=3601", "drop=1", "²", "STALL"),
     ],
 )
@@ -57,6 +61,16 @@ def test_another_model_is_not_found(name: str):
     with pytest.raises(InvalidInputError) as caught:
         parse_model_name(name)
     assert caught.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize("behaviour", [Answer(cost=0.5), Slow(delay_ms=1, cost=0.5), Hold(cost=0.5), Refuse(cost=0.5)])
+def test_an_answer_of_any_kind_can_be_told_to_have_cost_something(behaviour: Behaviour):
+    assert cost_of(behaviour) == 0.5
+
+
+@pytest.mark.parametrize("behaviour", [Answer(), Fail(status=500), Drop()])
+def test_otherwise_nothing_is_said_of_cost(behaviour: Behaviour):
+    assert cost_of(behaviour) is None
 
 
 async def test_scripted_behaviours_are_used_in_order_and_as_often_as_they_say():

@@ -11,6 +11,7 @@ import pytest
 
 from llm_worker.client import ModelClient, retry_after_seconds
 from llm_worker.domain.model import ModelError, ModelErrorCode, ModelReply, ModelRequest
+from shared.contracts.events import Usage
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 KEY = "sk-planted-canary"
@@ -61,12 +62,33 @@ async def failure(answer: Awaitable[ModelReply]) -> ModelError:
 
 async def test_a_completion_is_read(ask: Ask):
     reply = await ask(200, completion({"content": "Hi"}, model="m-2026"))
-    assert reply == ModelReply("Hi", "m-2026", input_tokens=3, output_tokens=2, finish_reason="stop")
+    assert reply == ModelReply("Hi", Usage(model="m-2026", input_tokens=3, output_tokens=2), finish_reason="stop")
 
 
 async def test_missing_usage_model_and_finish_reason_stay_unknown(ask: Ask):
     reply = await ask(200, {"choices": [{"message": {"content": "Hi"}}]})
-    assert reply == ModelReply("Hi", "m", input_tokens=None, output_tokens=None, finish_reason=None)
+    assert reply == ModelReply("Hi", Usage(model="m"), finish_reason=None)
+
+
+@pytest.mark.parametrize(
+    ("told", "cost"),
+    [(0.25, 0.25), (0, 0.0), ("0.5", 0.5), (None, None), (-1, None), ("much", None), ([], None), (float("nan"), None)],
+)
+async def test_a_cost_is_taken_from_the_provider_if_it_makes_sense(ask: Ask, told: Any, cost: float | None):
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "cost": told, "prompt_tokens_details": "odd"}
+    reply = await ask(200, completion({"content": "Hi"}, usage=usage))
+    assert reply.usage == Usage(model="m", input_tokens=3, output_tokens=2, cost=cost)
+
+
+async def test_a_failed_call_without_usage_has_cost_nothing_that_is_known(ask: Ask):
+    assert (await failure(ask(200, {"choices": []}))).usage is None
+    assert (await failure(ask(500, ""))).usage is None
+
+
+async def test_a_refusal_tells_what_it_cost(ask: Ask):
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0.25}
+    error = await failure(ask(200, completion({"content": None, "refusal": "No."}, usage=usage)))
+    assert error.usage == Usage(model="m", input_tokens=3, output_tokens=2, cost=0.25)
 
 
 WITHOUT_TEXT: list[Any] = [
@@ -85,7 +107,7 @@ async def test_what_holds_no_text_is_invalid_output(ask: Ask, body: Any):
 async def test_an_answer_that_thinking_used_up_is_not_retried_and_its_cost_is_known(ask: Ask):
     error = await failure(ask(200, completion({"content": ""}, "length")))
     assert (error.code, error.retryable) == (ModelErrorCode.INVALID_OUTPUT, False)
-    assert (error.input_tokens, error.output_tokens) == (3, 2)
+    assert error.usage == Usage(model="m", input_tokens=3, output_tokens=2)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +120,7 @@ async def test_an_answer_that_thinking_used_up_is_not_retried_and_its_cost_is_kn
 async def test_a_refusal_is_one_whatever_its_form(ask: Ask, body: Any):
     error = await failure(ask(200, body))
     assert (error.code, error.retryable) == (ModelErrorCode.REFUSED, False)
-    assert error.output_tokens == 2
+    assert error.usage == Usage(model="m", input_tokens=3, output_tokens=2)
 
 
 @pytest.mark.parametrize(

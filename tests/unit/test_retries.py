@@ -1,33 +1,21 @@
 """Retries: how long is waited, and what the core makes of attempts that fail."""
 
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.core import NOW, RUN_ID, Core
 
-from orchestrator.domain.intake import take_in
-from orchestrator.domain.state import RunState
 from orchestrator.domain.timers import timers_of
+from shared.contracts.commands import NodeExecute, NodeRetry, RunExpire
 from shared.contracts.errors import Problem
+from shared.contracts.events import NodeFailed, NodeQueued, NodeRetrying, NodeSucceeded, RunFinished
 from shared.contracts.graph import Edge, Node, WorkflowGraph
-from shared.contracts.messages import (
-    NodeExecute,
-    NodeFailed,
-    NodeQueued,
-    NodeRetry,
-    NodeRetrying,
-    NodeSucceeded,
-    RunFinished,
-    RunStart,
-)
 from shared.contracts.retries import LONGEST_PAUSE, RetryPolicy
 from shared.contracts.states import NodeStatus, RunStatus
 from shared.contracts.values import TextValue
 
-RUN_ID = UUID(int=3)
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = RetryPolicy(max_attempts=3, first_pause=2, factor=3, longest_pause=10)
 
 
@@ -49,25 +37,15 @@ def test_retry_after_is_never_undercut_and_never_endless():
     assert POLICY.pause(1, key="k", retry_after=1e9) == LONGEST_PAUSE
 
 
-class Core:
-    """One node that is asked, one that waits for its answer; time stands still."""
+class Asked(Core):
+    """One node that is asked, one that waits for its answer."""
 
     def __init__(self, policy: RetryPolicy | None = POLICY):
         ask = Node(id="ask", type="llm", params={"userMessage": "?"}, retry=policy)
         out = Node(id="out", type="response")
-        graph = WorkflowGraph(nodes=(ask, out), edges=(Edge(source="ask", target="out", target_handle="a"),))
-        self._state: RunState | None = None
-        self.deliver(RunStart(run_id=RUN_ID, graph=graph))
-
-    def deliver(self, message):
-        decision = take_in(self._state, message, now=NOW)
-        self._state = decision.state
-        return decision
-
-    @property
-    def state(self) -> RunState:
-        assert self._state
-        return self._state
+        edges = (Edge(source="ask", target="out", target_handle="a"),)
+        super().__init__(WorkflowGraph(nodes=(ask, out), edges=edges))
+        self.start()
 
     @property
     def node(self):
@@ -92,7 +70,7 @@ class Core:
 
 
 def test_a_failed_attempt_waits_and_says_until_when():
-    core = Core()
+    core = Asked()
     decision = core.fail(1, retry_after=60)
     (retrying,) = decision.messages
     assert isinstance(retrying, NodeRetrying)
@@ -101,16 +79,17 @@ def test_a_failed_attempt_waits_and_says_until_when():
 
 
 def test_the_timer_of_the_state_is_that_of_the_message():
-    core = Core()
+    core = Asked()
     (retrying,) = core.fail(1).messages
     assert isinstance(retrying, NodeRetrying)
-    (timer,) = timers_of(core.state)
+    _, timer = timers_of(core.state)
     assert timer.due == retrying.retry_at
+    assert isinstance(timer.message, NodeRetry)
     assert (timer.message.node_id, timer.message.attempt) == ("ask", 2)
 
 
 def test_when_the_time_has_come_the_next_attempt_is_queued_once():
-    core = Core()
+    core = Asked()
     core.fail(1)
     first, again = core.retry(2), core.retry(2)
     job, queued = first.messages
@@ -119,11 +98,11 @@ def test_when_the_time_has_come_the_next_attempt_is_queued_once():
     assert (job.attempt, job.last_attempt) == (2, False)
     assert again.event is None
     assert again.messages == first.messages
-    assert list(timers_of(core.state)) == []
+    assert [type(timer.message) for timer in timers_of(core.state)] == [RunExpire]
 
 
 def test_the_last_attempt_is_marked_and_its_failure_is_final():
-    core = Core()
+    core = Asked()
     core.fail(1)
     core.retry(2)
     core.fail(2)
@@ -137,13 +116,13 @@ def test_the_last_attempt_is_marked_and_its_failure_is_final():
 
 
 def test_what_is_not_retryable_fails_at_once():
-    core = Core()
+    core = Asked()
     core.fail(1, retryable=False)
     assert core.node.status is NodeStatus.FAILED
 
 
 def test_a_success_after_a_retry_completes_the_run():
-    core = Core()
+    core = Asked()
     core.fail(1)
     core.retry(2)
     core.deliver(
@@ -156,14 +135,14 @@ def test_a_success_after_a_retry_completes_the_run():
 
 @pytest.mark.parametrize("attempt", [1, 3, 99])
 def test_a_timer_of_another_attempt_changes_nothing(attempt):
-    core = Core()
+    core = Asked()
     core.fail(1)
     assert core.retry(attempt).event is None
     assert core.node.status is NodeStatus.RETRYING
 
 
 def test_a_repeated_failure_tells_the_same_and_waits_no_longer():
-    core = Core()
+    core = Asked()
     first = core.fail(1)
     again = core.fail(1)
     assert again.event is None
@@ -171,7 +150,7 @@ def test_a_repeated_failure_tells_the_same_and_waits_no_longer():
 
 
 def test_a_late_failure_of_a_past_attempt_changes_nothing():
-    core = Core()
+    core = Asked()
     core.fail(1)
     core.retry(2)
     late = core.fail(1)
@@ -180,7 +159,7 @@ def test_a_late_failure_of_a_past_attempt_changes_nothing():
 
 
 def test_a_dead_job_whose_attempt_failed_already_does_not_end_a_node_that_waits():
-    core = Core()
+    core = Asked()
     core.fail(1)
     dead = core.deliver(NodeExecute(run_id=RUN_ID, node_id="ask", node_type="llm", attempt=1))
     assert (dead.event, dead.messages) == (None, ())
@@ -188,12 +167,12 @@ def test_a_dead_job_whose_attempt_failed_already_does_not_end_a_node_that_waits(
 
 
 def test_one_attempt_means_no_retry():
-    core = Core(RetryPolicy(max_attempts=1))
+    core = Asked(RetryPolicy(max_attempts=1))
     core.fail(1)
     assert core.node.status is NodeStatus.FAILED
 
 
 def test_without_a_policy_of_its_own_a_node_has_that_of_its_type():
-    core = Core(policy=None)
+    core = Asked(policy=None)
     core.fail(1)
     assert core.node.status is NodeStatus.RETRYING

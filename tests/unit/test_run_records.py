@@ -1,126 +1,169 @@
 """Run history: the same whatever the order of the events and however often they come."""
 
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
-
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from run_tracker.domain.records import NodeRecord, RunRecord, records_of
-from shared.contracts.errors import Problem
-from shared.contracts.messages import (
-    NodeAttempt,
-    NodeFailed,
-    NodeQueued,
-    NodeRetrying,
-    NodeSkipped,
-    NodeStarted,
-    NodeSucceeded,
-    NodeSummary,
-    RunFinished,
-    RunStarted,
+from tests.unit.histories import (
+    COMMAND,
+    EVENTS,
+    FINISHED,
+    LIMITED,
+    OLD_RUN_ID,
+    QUEUED,
+    RUN_ID,
+    STARTED,
+    TIMEOUT,
+    USAGE,
+    VIEWS,
+    History,
+    about,
+    at,
+    begun,
+    late,
+    succeeded,
 )
+
+from shared.contracts.envelope import NodeMessage
+from shared.contracts.errors import Problem
+from shared.contracts.events import (
+    NodeCancelled,
+    NodeFailed,
+    NodeLasting,
+    NodeRetrying,
+    RunRejected,
+)
+from shared.contracts.run_options import Scope
 from shared.contracts.states import NodeStatus, RunStatus
 from shared.contracts.values import TextValue
 
-RUN_ID = UUID(int=1)
-LIMITED = Problem(code="llm_rate_limited", message="slow down")
-T0 = datetime(2026, 1, 1, tzinfo=UTC)
+IN_ORDER = History(EVENTS)
+GIVEN_UP = NodeRetrying(**about("n"), at=at(20), error=TIMEOUT, retry_at=at(25))
+LIMITED_ONCE = NodeFailed(**about("n"), at=at(3), error=LIMITED, retryable=True, seconds=1.0, usage=USAGE)
 
 
-def at(seconds):
-    return T0 + timedelta(seconds=seconds)
+def node(*events):
+    """What is known of a node after events, which is the same in the opposite order."""
+    known = History(events).node("n")
+    assert History(*([event] for event in reversed(events))).node("n") == known
+    return known
 
 
-def about(node_id: str, attempt: int = 1) -> NodeAttempt:
-    return NodeAttempt(run_id=RUN_ID, node_id=node_id, node_type="llm", attempt=attempt)
+def run_status(*batches):
+    run = History(*batches).run
+    assert run
+    return run.status
 
 
-EVENTS = (
-    RunStarted(
-        run_id=RUN_ID,
-        at=at(0),
-        workflow_name="demo",
-        nodes=(
-            NodeSummary(node_id="say", node_type="text", status=NodeStatus.SUCCESS, output=TextValue(text="hello")),
-            NodeSummary(node_id="ask", node_type="llm", status=NodeStatus.PENDING),
-            NodeSummary(node_id="bad", node_type="llm", status=NodeStatus.PENDING),
-            NodeSummary(node_id="after", node_type="llm", status=NodeStatus.PENDING),
-        ),
-    ),
-    NodeQueued(**about("ask"), at=at(0)),
-    NodeStarted(**about("ask"), at=at(0), worker="host:0"),
-    NodeFailed(**about("ask"), at=at(0), error=LIMITED, retryable=True),
-    NodeRetrying(**about("ask"), at=at(0), error=LIMITED, retry_at=at(1)),
-    NodeQueued(**about("ask", 2), at=at(1)),
-    NodeStarted(**about("ask", 2), at=at(2), worker="host:1"),
-    NodeSucceeded(**about("ask", 2), at=at(3), output=TextValue(text="answer"), seconds=1.0),
-    NodeQueued(**about("bad"), at=at(1)),
-    NodeStarted(**about("bad"), at=at(2), worker="host:2"),
-    NodeFailed(**about("bad"), at=at(4), error=Problem(code="llm_refused", message="no"), seconds=2.0),
-    NodeSkipped(**about("after"), at=at(4), because_of="bad"),
-    RunFinished(
-        run_id=RUN_ID,
-        at=at(4),
-        status=RunStatus.PARTIAL,
-        total_nodes=4,
-        successful_nodes=2,
-        failed_nodes=1,
-        skipped_nodes=1,
-        nodes={
-            "say": NodeStatus.SUCCESS,
-            "ask": NodeStatus.SUCCESS,
-            "bad": NodeStatus.FAILED,
-            "after": NodeStatus.SKIPPED,
-        },
-    ),
-)
+def test_of_a_run_all_is_recorded():
+    run = IN_ORDER.run
+    assert run
+    assert (run.status, run.created_at, run.finished_at, run.workflow_name) == ("cancelled", at(0), at(60), "demo")
+    assert (run.total_nodes, run.successful_nodes, run.failed_nodes) == (11, 6, 2)
+    assert (run.skipped_nodes, run.cancelled_nodes, run.cached_nodes) == (1, 2, 2)
+    assert (run.tokens, run.cost) == (90, 0.06)
+    assert (run.resumed_from, run.scope, run.command) == (OLD_RUN_ID, Scope.SELECTED, COMMAND)
 
 
-def told(events):
-    merged = {}
-    for event in events:
-        for record in records_of(event):
-            key = (type(record), getattr(record, "node_id", None))
-            merged[key] = merged[key].merge(record) if key in merged else record
-    return merged
+@pytest.mark.parametrize("expected", VIEWS, ids=[view.node_id for view in VIEWS])
+def test_of_a_node_what_its_status_chooses_is_shown(expected):
+    assert IN_ORDER.node(expected.node_id) == expected
 
 
-IN_ORDER = told(EVENTS)
-STARTED = next(event for event in EVENTS if isinstance(event, NodeStarted) and event.attempt == 2)
-SUCCEEDED = next(event for event in EVENTS if isinstance(event, NodeSucceeded))
-
-
-def test_in_order_everything_is_recorded():
-    run = IN_ORDER[RunRecord, None]
-    assert (run.status, run.created_at, run.finished_at) == (RunStatus.PARTIAL, at(0), at(4))
-    assert (run.workflow_name, run.total_nodes, run.successful_nodes, run.failed_nodes) == ("demo", 4, 2, 1)
-    ask = IN_ORDER[NodeRecord, "ask"]
-    assert (ask.status, ask.queued_at, ask.started_at, ask.finished_at) == ("success", at(1), at(2), at(3))
-    assert ask.attempt == 2
-    assert (ask.worker, ask.output, ask.position) == ("host:1", TextValue(text="answer"), 1)
-    assert IN_ORDER[NodeRecord, "bad"].error == Problem(code="llm_refused", message="no")
-    assert IN_ORDER[NodeRecord, "after"].status is NodeStatus.SKIPPED
-
-
-@given(st.permutations(EVENTS + EVENTS))
-def test_any_order_and_repetition_tells_the_same(events):
-    assert told(events) == IN_ORDER
+@given(st.permutations(EVENTS * 3), st.integers(1, 200))
+def test_any_order_repetition_and_batching_tells_the_same(events, size):
+    batches = [events[start : start + size] for start in range(0, len(events), size)]
+    history = History(*batches)
+    assert history.run == IN_ORDER.run
+    assert history.nodes == VIEWS
 
 
 @given(st.lists(st.sampled_from(EVENTS)))
-def test_a_final_state_never_changes(events):
-    finished = told([EVENTS[-1], *events])
-    assert finished[RunRecord, None].status is RunStatus.PARTIAL
-    assert finished[NodeRecord, "ask"].status is NodeStatus.SUCCESS
+def test_after_the_final_word_no_status_changes(events):
+    batches = [FINISHED], *([event] for event in events)
+    history = History(*batches)
+    assert run_status(*batches) is RunStatus.CANCELLED
+    assert {node.node_id: node.status for node in history.nodes} == FINISHED.nodes
+
+
+@given(st.permutations([event for event in EVENTS if event != FINISHED]))
+def test_what_the_orchestrator_ended_stays_ended_before_the_final_word_too(events):
+    history = History(events)
+    for node_id in ("given", "reused", "slow", "gone", "refused", "after", "open", "waiting"):
+        assert history.node(node_id).status is FINISHED.nodes[node_id]
+
+
+def test_a_queued_run_is_known_and_begins_once():
+    assert run_status([QUEUED]) is RunStatus.QUEUED
+    assert {node.status for node in History([QUEUED]).nodes} == {NodeStatus.PENDING}
+    assert run_status([STARTED], [QUEUED]) is RunStatus.RUNNING
+
+
+def test_a_refused_start_touches_nothing():
+    refusal = RunRejected(
+        run_id=RUN_ID, at=at(5), existing_run_id=OLD_RUN_ID, problem=Problem(code="trigger_conflict", message="taken")
+    )
+    assert History([refusal]).run is None
+    assert History(EVENTS, [refusal]).run == IN_ORDER.run
 
 
 def test_an_attempt_that_may_be_followed_by_another_is_no_failure():
-    waiting = told(event for event in EVENTS if getattr(event, "attempt", 1) == 1 and event is not EVENTS[-1])
-    assert waiting[NodeRecord, "ask"].status is NodeStatus.RETRYING
-    assert waiting[NodeRecord, "ask"].retry_at == at(1)
+    known = node(*begun("n", 1), LIMITED_ONCE)
+    assert (known.status, known.error, known.finished_at) == (NodeStatus.RETRYING, LIMITED, None)
+    known = node(*begun("n", 1), LIMITED_ONCE, GIVEN_UP.model_copy(update={"error": LIMITED}))
+    assert (known.retry_at, known.error, known.usage, known.seconds) == (at(25), LIMITED, USAGE, 1.0)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        succeeded("n", 22, "too late"),
+        NodeFailed(**about("n"), at=at(22), error=LIMITED, usage=USAGE),
+        LIMITED_ONCE,
+    ],
+    ids=lambda result: result.message_id,
+)
+def test_the_late_result_of_an_attempt_that_was_given_up_decides_nothing(result):
+    known = node(*begun("n", 1), GIVEN_UP, result)
+    assert (known.status, known.error, known.retry_at) == (NodeStatus.RETRYING, TIMEOUT, at(25))
+    assert (known.output, known.finished_at, known.usage) == (None, None, None)
+    known = node(*begun("n", 1), GIVEN_UP, result, *begun("n", 25, attempt=2))
+    assert (known.status, known.attempt, known.started_at) == (NodeStatus.RUNNING, 2, at(26))
+    assert (known.error, known.retry_at, known.output) == (None, None, None)
+
+
+def test_a_late_result_of_a_cancelled_node_is_not_its_output():
+    known = node(*begun("n", 1), NodeCancelled(**about("n"), at=at(5)), succeeded("n", 6, "too late"), late("n", 6))
+    assert (known.status, known.finished_at, known.output, known.usage) == (NodeStatus.CANCELLED, at(5), None, None)
+    assert [late.outcome for late in known.late] == [NodeStatus.SUCCESS]
+
+
+def test_a_run_that_times_out_fails_also_a_node_that_waits_for_its_next_attempt():
+    expired = NodeFailed(**about("n"), at=at(24), error=Problem(code="run_timeout", message="too long"))
+    word = FINISHED.model_copy(update={"nodes": {"n": NodeStatus.FAILED}})
+    known = node(*begun("n", 1), LIMITED_ONCE, GIVEN_UP, expired, word)
+    assert (known.status, known.error, known.finished_at) == (NodeStatus.FAILED, expired.error, at(24))
+
+
+def test_a_lasting_job_is_running_even_if_nobody_told_who_has_it():
+    lasting = NodeLasting(**about("n"), at=at(3), started_at=at(2))
+    known = node(begun("n", 1)[0], lasting)
+    assert (known.status, known.started_at, known.worker) == (NodeStatus.RUNNING, at(2), None)
+    known = node(*begun("n", 0.5), lasting)
+    assert (known.started_at, known.worker) == (at(1.5), "host:1")
+
+
+def test_of_two_results_of_one_attempt_the_first_is_shown_as_a_whole():
+    known = node(*begun("n", 1), succeeded("n", 3, "first"), succeeded("n", 4, "second"))
+    assert (known.output, known.finished_at) == (TextValue(text="first"), at(3))
 
 
 def test_a_late_event_fills_in_what_it_alone_knows_without_taking_the_state_back():
-    late = told([SUCCEEDED, STARTED])[NodeRecord, "ask"]
-    assert (late.status, late.started_at, late.worker) == (NodeStatus.SUCCESS, at(2), "host:1")
+    started = begun("n", 1)[1]
+    known = node(succeeded("n", 3, "answer"), started)
+    assert (known.status, known.started_at, known.worker) == (NodeStatus.SUCCESS, at(2), "host:1")
+
+
+def test_every_event_about_a_node_makes_it_known():
+    for event in EVENTS:
+        if isinstance(event, NodeMessage) and event.kind != "node.late":
+            assert History([event]).node(event.node_id).node_type == "llm"

@@ -10,15 +10,15 @@ import httpx2
 from pydantic import ValidationError
 
 from shared.contracts.errors import InvalidInputError, Problem, UnavailableError, WeftError, unavailable
+from shared.contracts.events import EVENTS, Event, read_event
 from shared.contracts.graph import WorkflowGraph
-from shared.contracts.messages import MESSAGES, Event, read_event
-from shared.contracts.queries import RunsReply, RunView
-from shared.contracts.values import AssetRef, Value
+from shared.contracts.queries import RunsReply, RunView, WhyReply
+from shared.contracts.values import AssetRef
 
 SNAPSHOT = "run.snapshot"
 ANSWER_SECONDS = 30.0
 SILENCE_SECONDS = 45.0  # three missed heartbeats: the line is dead
-_KINDS = frozenset(message.kind_name() for message in MESSAGES)
+_KINDS = frozenset(message.kind_name() for message in EVENTS)
 
 
 class Gateway:
@@ -51,11 +51,27 @@ class Gateway:
         draft = {"id": str(workflow_id), "name": name, "graph": graph.model_dump(mode="json", exclude_none=True)}
         await self._send("POST", "/api/workflows", json=draft)
 
-    async def execute(self, workflow_id: UUID, inputs: Mapping[str, Value], *, run_id: UUID) -> RunView:
-        """Start a run, and return it as it was accepted; repeated with the same id, it starts nothing new."""
-        values = {name: value.model_dump(mode="json", exclude_none=True) for name, value in inputs.items()}
-        body = {"inputs": values, "runId": str(run_id)}
-        return RunView.model_validate(await self._send("POST", f"/api/workflows/{workflow_id}/execute", json=body))
+    async def execute(self, workflow_id: UUID, wishes: Mapping[str, Any]) -> RunView:
+        """Start a run, and return it as it was accepted; repeated with the same ids, it starts nothing new."""
+        return await self._start(f"/api/workflows/{workflow_id}/execute", wishes)
+
+    async def resume(self, run_id: UUID, wishes: Mapping[str, Any]) -> RunView:
+        """Take up a run that has ended in a new one, and return that as it was accepted."""
+        return await self._start(f"/api/workflows/runs/{run_id}/resume", wishes)
+
+    async def replay(self, run_id: UUID, wishes: Mapping[str, Any]) -> RunView:
+        """Do the same again as a run did in a new one, and return that as it was accepted."""
+        return await self._start(f"/api/workflows/runs/{run_id}/replay", wishes)
+
+    async def cancel(self, run_id: UUID, reason: str | None) -> RunView:
+        """Ask for a run's end, and return it as it was before."""
+        path = f"/api/workflows/runs/{run_id}/cancel"
+        return RunView.model_validate(await self._send("POST", path, json={"reason": reason}))
+
+    async def why(self, run_id: UUID, node_id: str | None) -> WhyReply:
+        """Return what a run, or one node of it, is waiting for."""
+        asked = {} if node_id is None else {"node": node_id}
+        return WhyReply.model_validate(await self._send("GET", f"/api/workflows/runs/{run_id}/why", params=asked))
 
     async def run(self, run_id: UUID) -> RunView:
         """Return a run with its nodes."""
@@ -80,6 +96,10 @@ class Gateway:
                         yield read_event(event.data)
         except httpx2.TransportError as err:
             raise self._unreachable(err) from err
+
+    async def _start(self, path: str, wishes: Mapping[str, Any]) -> RunView:
+        body = {name: wish for name, wish in wishes.items() if wish is not None}
+        return RunView.model_validate(await self._send("POST", path, json=body))
 
     async def _send(self, method: str, path: str, **content: Any) -> Any:
         try:

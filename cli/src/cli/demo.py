@@ -35,12 +35,12 @@ def run_demo(settings: Settings) -> ExitCode:
 
     Raises what `Supervisor.start`, `RunRequest.read` and `execute` raise.
     """
-    request = RunRequest.read(_example("workflow.json"), [f"photo={_example('photo.jpg')}"], [])
+    request = RunRequest.read(_example("workflow.json"), images=[f"photo={_example('photo.jpg')}"])
     started = time.monotonic()
     with _system(settings) as system:
         ready = time.monotonic()
         with show_progress() as on_change:
-            run = asyncio.run(execute(system.gateway_url or "", request, on_change, patience=RUN_SECONDS))
+            run = asyncio.run(execute(system.gateway_url or "", request.begin, on_change, patience=RUN_SECONDS))
         done = time.monotonic()
         write_run(run, system.assets_url)
         write_line(f"Start-up took {ready - started:.1f} s, the run {done - ready:.1f} s.")

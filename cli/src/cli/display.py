@@ -11,8 +11,8 @@ from rich.text import Text
 
 from cli.follow import OnChange
 from cli.progress import RunProgress
-from shared.contracts.queries import NodeView
-from shared.contracts.states import NodeStatus
+from shared.contracts.queries import LateResult, NodeView
+from shared.contracts.states import NodeStatus, RunStatus
 
 STYLES = {
     NodeStatus.PENDING: "dim",
@@ -45,19 +45,33 @@ class _LineDisplay:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._told: dict[str, tuple[NodeStatus, int]] = {}
+        self._late: dict[str, int] = {}
+        self._told_to_wait = False
 
-    def show(self, _: RunProgress, changed: Sequence[NodeView]) -> None:
+    def show(self, progress: RunProgress, changed: Sequence[NodeView]) -> None:
+        if waits_for_turn(progress) and not self._told_to_wait:
+            self._told_to_wait = True
+            self._print(f"run {progress.run.run_id}: {progress.run.status}, waits for its turn")
         for node in changed:
-            state = (node.status, node.attempt)
-            if node.status is not NodeStatus.PENDING and self._told.get(node.node_id) != state:
-                self._told[node.node_id] = state
-                self._console.print(_line(node), markup=False, highlight=False, soft_wrap=True)
+            self._show_node(node)
+
+    def _show_node(self, node: NodeView) -> None:
+        state = (node.status, node.attempt)
+        if node.status is not NodeStatus.PENDING and self._told.get(node.node_id) != state:
+            self._told[node.node_id] = state
+            self._print(_line(node))
+        for late in node.late[self._late.get(node.node_id, 0) :]:
+            self._print(f"{label(node)}: {late_note(late)}")
+        self._late[node.node_id] = len(node.late)
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _line(node: NodeView) -> str:
     attempt = f" (attempt {node.attempt})" if node.attempt > 1 else ""
     ending = f" in {node.seconds:.2f} s" if node.seconds is not None else ""
-    return f"{label(node)}: {node.status}{attempt}{ending}{_note(node)}"
+    return f"{label(node)}: {status_of(node)}{attempt}{ending}{_note(node)}"
 
 
 class _TableDisplay:
@@ -77,7 +91,7 @@ def _table(progress: RunProgress) -> Table:
     for name in ("node", "type", "status", "attempt", "seconds", ""):
         table.add_column(name, justify="right" if name in {"attempt", "seconds"} else "left")
     for node in _most_urgent(nodes):
-        status = Text(str(node.status), STYLES[node.status])
+        status = Text(status_of(node), STYLES[node.status])
         table.add_row(Text(label(node)), node.node_type, status, str(node.attempt), _seconds(node), Text(_note(node)))
     if len(nodes) > _MOST_ROWS:
         table.add_row(f"... and {len(nodes) - _MOST_ROWS} more")
@@ -87,7 +101,9 @@ def _table(progress: RunProgress) -> Table:
 def _title(progress: RunProgress) -> str:
     ended = sum(node.status is NodeStatus.SUCCESS for node in progress.nodes.values())
     took = seconds_between(progress.run.created_at, progress.run.finished_at or datetime.now(UTC))
-    return f"run {progress.run.run_id}  {progress.run.status}  {ended}/{len(progress.nodes)} nodes  {took or 0:.1f} s"
+    turn = " (waits for its turn)" if waits_for_turn(progress) else ""
+    counts = f"{ended}/{len(progress.nodes)} nodes  {took or 0:.1f} s"
+    return f"run {progress.run.run_id}  {progress.run.status}{turn}  {counts}"
 
 
 def _most_urgent(nodes: list[NodeView]) -> list[NodeView]:
@@ -106,6 +122,21 @@ def _seconds(node: NodeView) -> str:
 
 def _note(node: NodeView) -> str:
     return f"  {node.error.code}: {node.error.message}" if node.error else ""
+
+
+def waits_for_turn(progress: RunProgress) -> bool:
+    """Tell whether the run was taken in, but waits for others with its concurrency key."""
+    return progress.run.status is RunStatus.QUEUED and bool(progress.nodes)
+
+
+def status_of(node: NodeView) -> str:
+    """Return the node's status, and whether an earlier output was reused."""
+    return f"{node.status} (cached)" if node.cached else str(node.status)
+
+
+def late_note(late: LateResult) -> str:
+    """Return what is to be said of a result that came when its attempt had been given up."""
+    return f"attempt {late.attempt} came too late ({late.outcome}), which changes nothing"
 
 
 def label(node: NodeView) -> str:

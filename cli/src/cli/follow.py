@@ -7,8 +7,8 @@ from uuid import UUID
 from cli.client import Gateway
 from cli.errors import WaitTimedOutError
 from cli.progress import RunProgress
-from shared.contracts.errors import Problem, UnavailableError
-from shared.contracts.messages import Event
+from shared.contracts.errors import InvalidInputError, Problem, UnavailableError
+from shared.contracts.events import Event
 from shared.contracts.queries import NodeView, RunView
 from shared.contracts.states import FINAL_RUN_STATUSES
 
@@ -31,7 +31,8 @@ class Follower:
         """Return the run as it is recorded after its end.
 
         Raises WaitTimedOutError if it has not ended after `patience` seconds, and UnavailableError if the gateway
-        stays away for longer than PATIENCE_SECONDS; the run goes on.
+        stays away for longer than PATIENCE_SECONDS; the run goes on. Raises InvalidInputError `already_started` or
+        `trigger_conflict` if there will be no such run, because its name belongs to another one.
         """
         try:
             async with asyncio.timeout(patience):
@@ -66,6 +67,8 @@ class Follower:
 
     def _take(self, update: RunView | Event) -> None:
         changed = self._progress.take(update)
+        if self._progress.refusal:
+            raise InvalidInputError(self._progress.refusal)
         self._on_change(self._progress, changed)
 
     def _timed_out(self, patience: float | None) -> WaitTimedOutError:

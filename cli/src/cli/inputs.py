@@ -1,15 +1,33 @@
-"""What a run is started with, from the command line: `--image name=file` and `--set name=value`."""
+"""Values from the command line: `--image name=file` and `--set name=value`, and the pictures among them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cli.workflow_file import read_file
 from shared.contracts.errors import InvalidInputError, Problem, WeftError, invalid
 from shared.contracts.graph import WorkflowGraph
+from shared.contracts.node_types import REGISTRY
+from shared.contracts.scopes import Selection
 from shared.contracts.validation import find_start_problems
-from shared.contracts.values import MAX_PICTURE_BYTES, AssetRef, ImageValue, TextValue, Value
+from shared.contracts.values import (
+    MAX_PICTURE_BYTES,
+    AssetRef,
+    ImageValue,
+    RecordValue,
+    TextValue,
+    Value,
+    ValueType,
+)
 from shared.images import inspect
+
+_NO_PICTURE = ImageValue(asset=AssetRef(key="", media_type="", size=0, width=1, height=1))
+# Stand for any value of their type while it is checked what a run needs.
+PLACEHOLDERS: Mapping[ValueType, Value] = {
+    ValueType.TEXT: TextValue(text=""),
+    ValueType.IMAGE: _NO_PICTURE,
+    ValueType.RECORD: RecordValue(fields={}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,37 +43,70 @@ class Inputs:
     """What was supplied, by name."""
 
     pictures: Mapping[str, Picture]
-    texts: Mapping[str, TextValue]
+    values: Mapping[str, Value]
 
 
-def read_inputs(graph: WorkflowGraph, images: Sequence[str], texts: Sequence[str]) -> Inputs:
-    """Return what the options supply, once it is certain that the workflow can be started with it.
+@dataclass(frozen=True, slots=True)
+class Supplied:
+    """What options supply, by name: values, and the files of pictures, which are not read yet."""
 
-    Raises InvalidInputError with every problem, among them `invalid_option`, `file_unreadable`, `unknown_input`,
-    `missing_input` and what is wrong with a picture.
+    option: str
+    files: Mapping[str, str]
+    values: Mapping[str, Value]
+
+    @property
+    def placeholders(self) -> dict[str, Value]:
+        """The values, and one that stands for each picture."""
+        return {**self.values, **dict.fromkeys(self.files, _NO_PICTURE)}
+
+    def load(self, problems: list[Problem]) -> Inputs:
+        """Return all that is supplied, the pictures read; what is wrong with them is added to the problems."""
+        return Inputs(dict(self._pictures(problems)), self.values)
+
+    def _pictures(self, problems: list[Problem]) -> Iterator[tuple[str, Picture]]:
+        for name, file in self.files.items():
+            try:
+                yield name, _read_picture(Path(file), where=f"{self.option} {name}={file}")
+            except WeftError as err:
+                problems.extend(err.problems)
+
+
+def read_options(images: Sequence[str], texts: Sequence[str], problems: list[Problem]) -> Supplied:
+    """Return what `--image` and `--set` supply; options that cannot be understood are added to the problems."""
+    files = read_pairs("--image", "NAME=FILE", images, problems)
+    values = {name: TextValue(text=text) for name, text in read_pairs("--set", "NAME=VALUE", texts, problems).items()}
+    problems += (_twice(name) for name in files.keys() & values.keys())
+    return Supplied("--image", files, values)
+
+
+def read_inputs(images: Sequence[str], texts: Sequence[str]) -> Inputs:
+    """Return what `--image` and `--set` supply for a workflow that is not known here.
+
+    Raises InvalidInputError with every problem, among them `invalid_option`, `file_unreadable` and what is wrong with a
+    picture.
     """
     problems: list[Problem] = []
-    files = _pairs("--image", images, problems)
-    values = {name: TextValue(text=text) for name, text in _pairs("--set", texts, problems).items()}
-    problems += (_twice(name) for name in files.keys() & values.keys())
-    placeholders: dict[str, Value] = {**values, **dict.fromkeys(files, _PLACEHOLDER)}
-    problems += find_start_problems(graph, placeholders)
-    pictures = dict(_read_pictures(files, problems))
+    inputs = read_options(images, texts, problems).load(problems)
     if problems:
         raise InvalidInputError(*problems)
-    return Inputs(pictures, values)
+    return inputs
 
 
-# Stands for any picture while it is checked what is asked for.
-_PLACEHOLDER = ImageValue(asset=AssetRef(key="", media_type="", size=0, width=1, height=1))
+def find_supply_problems(graph: WorkflowGraph, inputs: Mapping[str, Value], selection: Selection) -> Iterable[Problem]:
+    """Return what keeps a graph from being started with these inputs, earlier outputs aside: here none is known."""
+    lacking = set(selection.lacking(graph))
+    earlier = {node.id: PLACEHOLDERS[REGISTRY[node.type].output] for node in graph.nodes if node.id in lacking}
+    complete = Selection(selection.scope, selection.selected, {**earlier, **(selection.given or {})})
+    return find_start_problems(graph, inputs, complete)
 
 
-def _pairs(option: str, values: Sequence[str], problems: list[Problem]) -> dict[str, str]:
+def read_pairs(option: str, form: str, values: Sequence[str], problems: list[Problem]) -> dict[str, str]:
+    """Return the parts of options of the form NAME=CONTENT; what cannot be understood is added to the problems."""
     pairs: dict[str, str] = {}
     for value in values:
         name, equals, content = value.partition("=")
         if not (name and equals):
-            problems.append(_not_a_pair(option, value))
+            problems.append(not_understood(option, form, value))
         elif name in pairs:
             problems.append(_twice(name))
         else:
@@ -63,28 +114,18 @@ def _pairs(option: str, values: Sequence[str], problems: list[Problem]) -> dict[
     return pairs
 
 
-def _not_a_pair(option: str, value: str) -> Problem:
-    kind = "FILE" if option == "--image" else "VALUE"
+def not_understood(option: str, form: str, value: str) -> Problem:
+    """Return the problem of an option's value that does not have the right form."""
     return Problem(
         code="invalid_option",
-        message=f"{value!r} does not say which input it is for",
+        message=f"{value!r} does not say what it is for",
         where=option,
-        fix=f"write {option} NAME={kind}",
+        fix=f"write {option} {form}",
     )
 
 
 def _twice(name: str) -> Problem:
-    return Problem(
-        code="invalid_option", message=f"the input {name!r} is supplied twice", where=name, fix="supply it once"
-    )
-
-
-def _read_pictures(files: Mapping[str, str], problems: list[Problem]) -> Iterator[tuple[str, Picture]]:
-    for name, file in files.items():
-        try:
-            yield name, _read_picture(Path(file), where=f"--image {name}={file}")
-        except WeftError as err:
-            problems.extend(err.problems)
+    return Problem(code="invalid_option", message=f"{name!r} is supplied twice", where=name, fix="supply it once")
 
 
 def _read_picture(path: Path, *, where: str) -> Picture:

@@ -3,31 +3,38 @@
 from collections.abc import Iterable
 from typing import Any
 
-from shared.contracts.messages import (
+from shared.contracts.envelope import NodeMessage
+from shared.contracts.errors import Problem
+from shared.contracts.events import (
     Event,
-    NodeFailed,
-    NodeMessage,
+    NodeLate,
     NodeQueued,
     NodeRetrying,
-    NodeSkipped,
     NodeStarted,
     NodeSucceeded,
     NodeSummary,
     RunFinished,
+    RunQueued,
+    RunRejected,
     RunStarted,
+    status_after,
 )
-from shared.contracts.queries import NodeView, RunView
+from shared.contracts.queries import LateResult, NodeView, RunView
 from shared.contracts.states import FINAL_RUN_STATUSES, NodeStatus, RunStatus
 
-_BEFORE_THE_END = (NodeStatus.PENDING, NodeStatus.QUEUED, NodeStatus.RUNNING)
+_BEFORE_THE_END = (NodeStatus.PENDING, NodeStatus.QUEUED, NodeStatus.RUNNING, NodeStatus.RETRYING)
 
 
 class RunProgress:
-    """A run as far as it is known: `run` without its nodes, and `nodes` by id, in the order of the workflow."""
+    """A run as far as it is known: `run` without its nodes, and `nodes` by id, in the order of the workflow.
+
+    `refusal` is set where the run will never be, because its name belongs to another one.
+    """
 
     def __init__(self, run: RunView) -> None:
         self.run = run
         self.nodes: dict[str, NodeView] = {}
+        self.refusal: Problem | None = None
         self.take(run)
 
     @property
@@ -44,12 +51,17 @@ class RunProgress:
             case RunView():
                 self.run = update.model_copy(update={"nodes": None})
                 return self._replace(update.nodes or ())
+            case RunQueued():
+                return self._replace(self._summarised(update.nodes))
             case RunStarted():
                 self.run = self.run.model_copy(update={"status": RunStatus.RUNNING})
-                return self._replace(_node(item) for item in update.nodes if item.node_id not in self.nodes)
+                return self._replace(self._summarised(update.nodes))
             case RunFinished():
                 self.run = self.run.model_copy(update={"status": update.status, "finished_at": update.at})
                 return self._replace(self._with_final_states(update))
+            case RunRejected():
+                self.refusal = update.problem if update.existing_run_id != update.run_id else self.refusal
+                return []
             case _:
                 node = self.nodes.get(update.node_id)
                 return self._replace([_advance(node, update)] if node else [])
@@ -58,6 +70,12 @@ class RunProgress:
         changed = [node for node in nodes if self.nodes.get(node.node_id) != node]
         self.nodes.update((node.node_id, node) for node in changed)
         return changed
+
+    def _summarised(self, summaries: Iterable[NodeSummary]) -> Iterable[NodeView]:
+        for summary in summaries:
+            node, known = _node(summary), self.nodes.get(summary.node_id)
+            if known is None or _moment(node.attempt, node.status) > _moment(known.attempt, known.status):
+                yield node
 
     def _with_final_states(self, event: RunFinished) -> Iterable[NodeView]:
         for node in self.nodes.values():
@@ -69,31 +87,36 @@ def _node(summary: NodeSummary) -> NodeView:
 
 
 def _advance(node: NodeView, event: NodeMessage) -> NodeView:
-    changes = _changes(event)
-    if _moment(event.attempt, changes["status"]) <= _moment(node.attempt, node.status):
+    if isinstance(event, NodeLate):
+        return _with_late_result(node, event)
+    told, known = _moment(event.attempt, status_after(event)), _moment(node.attempt, node.status)
+    # That an attempt failed is told twice: by its worker, and with the time of the next one.
+    if told < known or (told == known and not isinstance(event, NodeRetrying)):
         return node
-    return node.model_copy(update={"attempt": event.attempt, **changes})
+    return node.model_copy(update=_changes(event))
+
+
+def _with_late_result(node: NodeView, event: NodeLate) -> NodeView:
+    late = LateResult(attempt=event.attempt, at=event.at, outcome=event.outcome, usage=event.usage)
+    is_known = any(known.attempt == late.attempt for known in node.late)
+    return node if is_known else node.model_copy(update={"late": (*node.late, late)})
 
 
 def _changes(event: NodeMessage) -> dict[str, Any]:
+    """Return what an event that is new tells of its node: what both know by the same name, and when it came to that."""
+    changes = {name: getattr(event, name) for name in type(event).model_fields if name in NodeView.model_fields}
     match event:
         case NodeQueued():
-            return {"status": NodeStatus.QUEUED, "queued_at": event.at, "started_at": None}
+            changes |= {"queued_at": event.at, "started_at": None}
         case NodeStarted():
-            return {"status": NodeStatus.RUNNING, "started_at": event.at, "worker": event.worker}
+            changes |= {"started_at": event.at}
         case NodeSucceeded():
-            return {"status": NodeStatus.SUCCESS, "output": event.output, "seconds": event.seconds, "error": None}
-        case NodeFailed():
-            status = NodeStatus.RETRYING if event.retryable else NodeStatus.FAILED
-            return {"status": status, "error": event.error, "seconds": event.seconds}
-        case NodeRetrying():
-            return {"status": NodeStatus.RETRYING, "error": event.error, "retry_at": event.retry_at}
-        case NodeSkipped():
-            return {"status": NodeStatus.SKIPPED}
+            changes |= {"error": None}
         case _:
-            raise TypeError(f"not an event: {event.kind_name()}")
+            pass
+    return changes | {"status": status_after(event)}
 
 
-def _moment(attempt: int, status: NodeStatus) -> tuple[int, int]:
+def _moment(attempt: int, status: NodeStatus | None) -> tuple[int, int]:
     """Return a value that grows with a node's life: attempts first, then states."""
     return attempt, _BEFORE_THE_END.index(status) if status in _BEFORE_THE_END else len(_BEFORE_THE_END)

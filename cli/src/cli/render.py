@@ -3,19 +3,22 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from uuid import UUID
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.display import label, seconds_between
+from cli.display import label, late_note, seconds_between, status_of
 from cli.errors import tell_problem
 from cli.output import Output
 from shared.assets import AssetStore
 from shared.contracts.base import Contract
 from shared.contracts.errors import Problem
-from shared.contracts.queries import NodeView, RunView
+from shared.contracts.queries import NodeExplanation, NodeView, RunView, WhyReply
 from shared.contracts.values import ImageValue, TextValue
+
+_NODE_COLUMNS = ("node", "type", "status", "attempt", "seconds", "tokens", "dollars")
 
 
 def write_json(content: Contract | dict[str, object]) -> None:
@@ -55,7 +58,7 @@ def write_run(run: RunView, assets_url: str | None) -> None:
     write_line(_headline(run))
     nodes = run.nodes or ()
     assets = AssetStore.from_url(assets_url) if assets_url else None
-    for line in (*_pictures(nodes, assets), *_answers(nodes)):
+    for line in (*_pictures(nodes, assets), *_answers(nodes), *_late_results(nodes)):
         write_line(line)
     sys.stdout.flush()
     for problem in (*run.problems, *_node_problems(nodes)):
@@ -64,25 +67,61 @@ def write_run(run: RunView, assets_url: str | None) -> None:
 
 def write_run_in_full(run: RunView, assets_url: str | None) -> None:
     """Write a run for people with a table of its nodes before its results."""
-    rows = [
-        (label(node), node.node_type or "", node.status, str(node.attempt), _took(node)) for node in run.nodes or ()
-    ]
-    write_table(("node", "type", "status", "attempt", "seconds"), rows)
+    write_table(_NODE_COLUMNS, [_node_row(node) for node in run.nodes or ()])
     write_line()
     write_run(run, assets_url)
 
 
-def _took(node: NodeView) -> str:
-    return "" if node.seconds is None else f"{node.seconds:.2f}"
+def write_explanation(run_id: UUID, reply: WhyReply) -> None:
+    """Write for people what a run is waiting for, and its nodes."""
+    status = reply.status or "unknown"
+    write_line(f"Run {run_id} {status}" + (f": {reply.open_nodes} nodes have not ended" if reply.open_nodes else ""))
+    for reason in reply.reasons:
+        write_line(f"  {reason.code}: {reason.message}")
+    if reply.nodes:
+        write_line()
+        rows = [(node.node_id, node.status, why) for node in reply.nodes for why in _reasons(node)]
+        write_table(("node", "status", "why"), rows)
+
+
+def _reasons(node: NodeExplanation) -> list[str]:
+    return [f"{reason.code}: {reason.message}" for reason in node.reasons] or [""]
+
+
+def _node_row(node: NodeView) -> tuple[str, ...]:
+    usage = node.usage
+    tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0) if usage else None
+    return (
+        label(node),
+        node.node_type or "",
+        status_of(node),
+        str(node.attempt),
+        "" if node.seconds is None else f"{node.seconds:.2f}",
+        "" if tokens is None else f"{tokens:,}",
+        "" if usage is None or usage.cost is None else f"{usage.cost:.4f}",
+    )
 
 
 def _headline(run: RunView) -> str:
     seconds = seconds_between(run.created_at, run.finished_at)
     took = "" if seconds is None else f" in {seconds:.2f} s"
-    counts = [f"{run.successful_nodes} of {run.total_nodes} nodes succeeded"]
+    return f"Run {run.run_id} {run.status}{took}: {', '.join(_counts(run))}"
+
+
+def _counts(run: RunView) -> Iterator[str]:
+    cached = f" ({run.cached_nodes} cached)" if run.cached_nodes else ""
+    yield f"{run.successful_nodes} of {run.total_nodes} nodes succeeded{cached}"
     others = {"failed": run.failed_nodes, "skipped": run.skipped_nodes, "cancelled": run.cancelled_nodes}
-    counts += [f"{count} {what}" for what, count in others.items() if count]
-    return f"Run {run.run_id} {run.status}{took}: {', '.join(counts)}"
+    yield from (f"{count} {what}" for what, count in others.items() if count)
+    if run.tokens:
+        yield f"{run.tokens:,} tokens"
+    if run.cost:
+        yield f"{run.cost:.4f} dollars"
+
+
+def _late_results(nodes: Sequence[NodeView]) -> Iterator[str]:
+    for node in nodes:
+        yield from (f"  {label(node)}: {late_note(late)}" for late in node.late)
 
 
 def _pictures(nodes: Sequence[NodeView], assets: AssetStore | None) -> Iterator[str]:

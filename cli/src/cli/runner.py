@@ -1,52 +1,149 @@
-"""Starts a run from a workflow file, and follows it."""
+"""Starts runs, from workflow files and from earlier runs, and follows them."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from cli.client import Gateway
+from cli.edits import Edits, typed
 from cli.follow import Follower, OnChange
-from cli.inputs import Inputs, read_inputs
+from cli.inputs import Inputs, find_supply_problems, read_options
+from cli.pins import read_pins
 from cli.workflow_file import read_workflow, workflow_id
+from shared.contracts.errors import InvalidInputError, Problem
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.queries import RunView
+from shared.contracts.run_options import Scope
+from shared.contracts.scopes import Selection
 from shared.contracts.values import ImageValue, Value
+
+Options = Mapping[str, Any]  # as the gateway takes them; what is left out stays as it is
+Begin = Callable[[Gateway], Awaitable[RunView]]  # starts a run, and returns it as it was accepted
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A workflow and its inputs, both found sound."""
+    """A workflow, its inputs, which of its nodes to execute (all, if none is named) and what is pinned: all sound."""
 
     graph: WorkflowGraph
     inputs: Inputs
+    nodes: tuple[str, ...] = ()
+    pins: Inputs = field(default_factory=lambda: Inputs({}, {}))
+    options: Options = field(default_factory=dict[str, Any])
+    trigger_id: str | None = None
 
     @classmethod
-    def read(cls, file: Path, images: list[str], texts: list[str]) -> "RunRequest":
-        """Read the workflow file and the inputs; raise InvalidInputError with every problem."""
-        graph = read_workflow(file)
-        return cls(graph, read_inputs(graph, images, texts))
+    def read(
+        cls,
+        file: Path,
+        *,
+        images: Sequence[str] = (),
+        texts: Sequence[str] = (),
+        nodes: Sequence[str] = (),
+        pins: Sequence[str] = (),
+        options: Options | None = None,
+        trigger_id: str | None = None,
+    ) -> "RunRequest":
+        """Read the workflow file and what the options supply; raise InvalidInputError with every problem."""
+        graph, nodes = read_workflow(file), tuple(dict.fromkeys(nodes))
+        problems: list[Problem] = []
+        supplied = read_options(images, texts, problems)
+        pinned = read_pins(graph, pins, problems)
+        selection = Selection(scope_of(nodes), nodes, pinned.placeholders)
+        problems += find_supply_problems(graph, supplied.placeholders, selection)
+        inputs, outputs = supplied.load(problems), pinned.load(problems)
+        if problems:
+            raise InvalidInputError(*problems)
+        return cls(graph, inputs, nodes, outputs, options or {}, trigger_id)
+
+    async def begin(self, gateway: Gateway) -> RunView:
+        """Upload the pictures, keep the workflow, start a run; return it as it was accepted."""
+        identity = workflow_id(self.graph)
+        inputs, pinned = await _upload(gateway, self.inputs), await _upload(gateway, self.pins)
+        await gateway.save_workflow(identity, self.graph.name or "", self.graph)
+        wishes = {
+            "scope": scope_of(self.nodes),
+            "nodes": self.nodes,
+            "inputs": as_json(inputs),
+            "pinned": as_json(pinned),
+            "options": self.options,
+            **start_names(self.trigger_id),
+        }
+        return await gateway.execute(identity, wishes)
 
 
-async def start(gateway: Gateway, request: RunRequest) -> RunView:
-    """Upload the pictures, keep the workflow, start a run; return it as it was accepted."""
-    identity, graph = workflow_id(request.graph), request.graph
-    inputs = await _upload(gateway, request.inputs)
-    await gateway.save_workflow(identity, graph.name or "", graph)
-    return await gateway.execute(identity, inputs, run_id=uuid4())
+@dataclass(frozen=True, slots=True)
+class ResumeRequest:
+    """A run that has ended, and how to take it up: at its start, or at what did not succeed and perhaps a node."""
+
+    run_id: UUID
+    from_start: bool = False
+    from_node: str | None = None
+    edits: Edits = field(default_factory=dict[str, dict[str, str]])
+    inputs: Inputs = field(default_factory=lambda: Inputs({}, {}))
+    options: Options = field(default_factory=dict[str, Any])
+    trigger_id: str | None = None
+
+    async def begin(self, gateway: Gateway) -> RunView:
+        """Upload the pictures, take the run up in a new one; return that as it was accepted."""
+        wishes = {
+            "from": "start" if self.from_start else "failed",
+            "fromNode": self.from_node,
+            "params": typed(self.edits, await self._node_types(gateway)),
+            "inputs": as_json(await _upload(gateway, self.inputs)),
+            "options": self.options,
+            **start_names(self.trigger_id),
+        }
+        return await gateway.resume(self.run_id, wishes)
+
+    async def _node_types(self, gateway: Gateway) -> dict[str, str]:
+        nodes = (await gateway.run(self.run_id)).nodes if self.edits else ()
+        return {node.node_id: node.node_type for node in nodes or () if node.node_type}
 
 
-async def execute(url: str, request: RunRequest, on_change: OnChange, *, patience: float | None) -> RunView:
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """A run to do again."""
+
+    run_id: UUID
+    trigger_id: str | None = None
+
+    async def begin(self, gateway: Gateway) -> RunView:
+        """Start a new run that does the same; return it as it was accepted."""
+        return await gateway.replay(self.run_id, start_names(self.trigger_id))
+
+
+async def execute(url: str, begin: Begin, on_change: OnChange, *, patience: float | None) -> RunView:
     """Start a run and follow it to its end; see `Follower.until_end` for what is raised."""
     async with Gateway(url) as gateway:
-        accepted = await start(gateway, request)
+        accepted = await begin(gateway)
         return await Follower(gateway, accepted, on_change).until_end(patience)
 
 
-async def start_only(url: str, request: RunRequest) -> UUID:
+async def start_only(url: str, begin: Begin) -> UUID:
     """Start a run, and return its id."""
     async with Gateway(url) as gateway:
-        return (await start(gateway, request)).run_id
+        return (await begin(gateway)).run_id
+
+
+def scope_of(nodes: Sequence[str]) -> Scope:
+    """Return the scope of a run that executes only these nodes; all, where none is named."""
+    if not nodes:
+        return Scope.FULL
+    return Scope.SINGLE if len(nodes) == 1 else Scope.SELECTED
+
+
+def start_names(trigger_id: str | None) -> dict[str, str | None]:
+    """Return the ids to start a run with: one of ours, so that a repeated request starts nothing new."""
+    return {"runId": str(uuid4()), "triggerRunId": trigger_id}
+
+
+def as_json(values: Mapping[str, Value]) -> dict[str, Any]:
+    """Return values as JSON holds them."""
+    return {name: value.model_dump(mode="json", exclude_none=True) for name, value in values.items()}
 
 
 async def _upload(gateway: Gateway, inputs: Inputs) -> dict[str, Value]:
@@ -55,4 +152,4 @@ async def _upload(gateway: Gateway, inputs: Inputs) -> dict[str, Value]:
     values: dict[str, Value] = {
         name: ImageValue(asset=asset) for name, asset in zip(inputs.pictures, assets, strict=True)
     }
-    return {**inputs.texts, **values}
+    return {**inputs.values, **values}

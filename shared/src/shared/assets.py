@@ -1,6 +1,5 @@
 """The asset store: pictures by reference, in a local directory or in S3. Nothing else imports obstore."""
 
-import asyncio
 import hashlib
 import os
 import re
@@ -17,6 +16,7 @@ from obstore.store import LocalStore, S3Store
 from shared.contracts.errors import invalid, unavailable
 from shared.contracts.values import AssetRef
 from shared.images import ImageInfo
+from shared.threads import run_in_thread
 
 _PREFIX = "images"
 _KEY = re.compile(_PREFIX + r"/([0-9a-f]{2})/(?P<digest>\1[0-9a-f]{62})\.[a-z]+")
@@ -58,7 +58,7 @@ class AssetStore:
 
         The file is visible whole or not at all. Raises `asset_store_unavailable`.
         """
-        return await asyncio.to_thread(self._put, data, info)
+        return await run_in_thread(self._put, data, info)
 
     async def get(self, ref: AssetRef) -> bytes:
         """Return the file, its digest checked.
@@ -66,11 +66,11 @@ class AssetStore:
         Raises `input_missing` if it is gone, `asset_corrupt` if its bytes are not those that were kept,
         `invalid_asset_key` if no store gave this reference, and `asset_store_unavailable`.
         """
-        return await asyncio.to_thread(self._get, ref.key)
+        return await run_in_thread(self._get, ref.key)
 
     async def check(self) -> None:
         """Return if the store can be used now; raise `asset_store_unavailable` if not."""
-        await asyncio.to_thread(self._check)
+        await run_in_thread(self._check)
 
     def local_path(self, ref: AssetRef) -> Path | None:
         """Return where a local store keeps the file, whether it is there or not; None for other stores.

@@ -4,6 +4,7 @@ FastStream writes the document from a broker on which each channel is declared o
 From the reader's side: `receive` is what one may consume, `send` what one may publish.
 """
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -13,42 +14,44 @@ from faststream.specification import AsyncAPI
 from pydantic import BaseModel
 
 from shared import topology
-from shared.contracts.messages import (
-    NodeExecute,
-    NodeFailed,
-    NodeQueued,
-    NodeRetrying,
-    NodeSkipped,
-    NodeStarted,
-    NodeSucceeded,
-    RunFinished,
-    RunStart,
-    RunStarted,
-)
+from shared.contracts.commands import NodeAbandon, NodeExecute, RunCancel, RunStart
+from shared.contracts.events import EVENTS, NodeFailed, NodeLasting, NodeSucceeded
 from shared.contracts.node_types import WORKER_TYPES
-from shared.contracts.queries import GetRun, ListRuns, RunReply, RunsReply
+from shared.contracts.queries import (
+    CommandReply,
+    Explain,
+    FindOutputs,
+    GetCommand,
+    GetRun,
+    ListRuns,
+    OutputsReply,
+    RunReply,
+    RunsReply,
+    WhyReply,
+)
+from shared.contracts.run_options import Lane
 
 _INTRODUCTION = """\
 Weft runs visual AI-image workflows as event-driven services over RabbitMQ.
 
-To start a run, publish `run.start` to the exchange `weft.runs` with the routing key `run.start`. To follow runs,
-bind a queue of your own to the topic exchange `weft.events`: run events have their kind as routing key
-(`run.finished`), node events their kind and the node's type (`node.succeeded.llm`).
+To start a run, publish `run.start` to the exchange `weft.runs` with the routing key `run.start`; to cancel one,
+`run.cancel` likewise. To follow runs, bind a queue of your own to the topic exchange `weft.events`: run events have
+their kind as routing key (`run.finished`), node events their kind and the node's type (`node.succeeded.llm`).
+A worker consumes the jobs of its type from `weft.jobs` (three lanes, most urgent first: `llm.high`, `llm`, `llm.low`)
+and publishes what comes of them to `weft.results`, from where they become events. `weft.control` tells workers which
+attempts to abandon.
 
 Properties of every message: `message_id` (equal whenever the same fact is told again), `correlation_id` (the run's
 id), `type` (the message's kind), `content_type` application/json, `delivery_mode` 2. Unknown fields are to be
 ignored. Messages are delivered at least once: expect repetitions, in any order.
 """
-_EVENTS: tuple[type[BaseModel], ...] = (
-    RunStarted,
-    RunFinished,
-    NodeQueued,
-    NodeStarted,
-    NodeSucceeded,
-    NodeFailed,
-    NodeRetrying,
-    NodeSkipped,
-)
+_ANSWERS: Mapping[type[BaseModel], type[BaseModel]] = {
+    GetRun: RunReply,
+    ListRuns: RunsReply,
+    GetCommand: CommandReply,
+    FindOutputs: OutputsReply,
+    Explain: WhyReply,
+}
 
 
 def document() -> dict[str, Any]:
@@ -70,20 +73,33 @@ def _exchange(name: str) -> RabbitExchange:
 
 
 def _describe(broker: RabbitBroker) -> None:
-    _sends(broker, topology.RUNS, RunStart.kind_name(), RunStart, "Start a run.")
+    for command in (RunStart, RunCancel):
+        _sends(broker, topology.RUNS, command.kind_name(), command, command.__doc__)
     for node_type in WORKER_TYPES:
-        _sends(broker, topology.JOBS, node_type.name, NodeExecute, f"A job for the workers of `{node_type.name}`.")
-    _sends(broker, topology.QUERIES, topology.QUERIES_QUEUE, GetRun, "Ask for a run; reply_to gets a RunReply.")
-    _sends(broker, topology.QUERIES, topology.QUERIES_QUEUE, ListRuns, "Ask for runs; reply_to gets a RunsReply.")
-    for event in _EVENTS:
-        kind = str(event.model_fields["kind"].default)
-        pattern = kind if kind.startswith("run.") else f"{kind}.*"
-        _receives(broker, pattern, event)
-    for reply in (RunReply, RunsReply):
+        _describe_work(broker, node_type.name)
+    for query, reply in _ANSWERS.items():
+        queue = topology.WHY_QUEUE if query is Explain else topology.QUERIES_QUEUE
+        _sends(broker, topology.QUERIES, queue, query, f"{query.__doc__} reply_to gets a {reply.__name__}.")
+    for event in EVENTS:
+        kind = event.kind_name()
+        _receives(broker, topology.EVENTS, kind if kind.startswith("run.") else f"{kind}.*", event)
+    for reply in _ANSWERS.values():
         broker.publisher("reply_to", title=reply.__name__, schema=reply, description="The answer to a query.")
 
 
-def _sends(broker: RabbitBroker, exchange: str, routing_key: str, message: type[BaseModel], description: str) -> None:
+def _describe_work(broker: RabbitBroker, node_type: str) -> None:
+    for lane in Lane:
+        key = lane.name_in(node_type)
+        _sends(broker, topology.JOBS, key, NodeExecute, f"A job for the workers of `{node_type}`, {lane} priority.")
+    _receives(broker, topology.CONTROL, node_type, NodeAbandon)
+    for result in (NodeLasting, NodeSucceeded, NodeFailed):
+        key = f"{result.kind_name()}.{node_type}"
+        _sends(broker, topology.RESULTS, key, result, f"What has come of a job of `{node_type}`.")
+
+
+def _sends(
+    broker: RabbitBroker, exchange: str, routing_key: str, message: type[BaseModel], description: str | None
+) -> None:
     broker.publisher(
         exchange=_exchange(exchange),
         routing_key=routing_key,
@@ -94,14 +110,14 @@ def _sends(broker: RabbitBroker, exchange: str, routing_key: str, message: type[
     )
 
 
-def _receives(broker: RabbitBroker, pattern: str, event: type[BaseModel]) -> None:
+def _receives(broker: RabbitBroker, exchange: str, pattern: str, event: type[BaseModel]) -> None:
     async def consume(message: BaseModel) -> None: ...
 
     consume.__annotations__["message"] = event
     subscriber = broker.subscriber(
         RabbitQueue("your-queue", routing_key=pattern),
-        _exchange(topology.EVENTS),
-        title=f"{topology.EVENTS}/{pattern}",
+        _exchange(exchange),
+        title=f"{exchange}/{pattern}",
         description=event.__doc__,
     )
     subscriber(consume)

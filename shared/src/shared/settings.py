@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     llm_timeout: float = Field(default=120, gt=0)
     llm_concurrency: int = Field(default=8, ge=1)
     crop_concurrency: int = Field(default=2, ge=1)
+    cache_max_days: float = Field(default=30, gt=0)
+    cache_max_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65_535)
     startup_timeout: float = Field(default=30, gt=0)

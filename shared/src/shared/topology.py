@@ -9,22 +9,47 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import ChannelClosed
 
-from shared.contracts.errors import unavailable
-from shared.contracts.messages import Message, NodeExecute, NodeMessage, NodeRetry, RunStart
+from shared.contracts.commands import (
+    NodeAbandon,
+    NodeExecute,
+    NodeExpire,
+    NodeRetry,
+    RunAdmit,
+    RunCancel,
+    RunExpire,
+    RunStart,
+)
+from shared.contracts.envelope import Message, NodeMessage
+from shared.contracts.errors import UnavailableError, unavailable
+from shared.contracts.events import WorkerMessage
 from shared.contracts.node_types import WORKER_TYPES
+from shared.contracts.run_options import Lane
 
 RUNS = "weft.runs"
 JOBS = "weft.jobs"
+RESULTS = "weft.results"
 EVENTS = "weft.events"
+CONTROL = "weft.control"
 QUERIES = "weft.queries"
 DEAD = "weft.dead"
-EXCHANGES: Mapping[str, str] = {RUNS: "topic", JOBS: "direct", EVENTS: "topic", QUERIES: "direct", DEAD: "direct"}
+EXCHANGES: Mapping[str, str] = {
+    RUNS: "topic",
+    JOBS: "direct",
+    RESULTS: "topic",
+    EVENTS: "topic",
+    CONTROL: "direct",
+    QUERIES: "direct",
+    DEAD: "direct",
+}
+# What workers tell reaches the orchestrator and, as events, everybody; what the orchestrator tells, only the latter.
+FORWARDED: Mapping[str, str] = {RESULTS: EVENTS}
 
 COMMANDS_QUEUE = "orchestrator.commands"
 RESULTS_QUEUE = "orchestrator.results"
 DEAD_JOBS_QUEUE = "orchestrator.dead_jobs"
 HISTORY_QUEUE = "run_tracker.events"
 QUERIES_QUEUE = "run_tracker.queries"
+WHY_QUEUE = "orchestrator.queries"
 
 # A job that killed its worker three times is not given to a fourth.
 JOB_DELIVERY_LIMIT = 2
@@ -33,6 +58,7 @@ DELIVERY_LIMIT = 20
 # Dead letters stay until a person decides; RabbitMQ 4 would drop them after 20 looks.
 DEAD_DELIVERY_LIMIT = 1_000_000
 QUERY_TTL_MS = 10_000
+QUERY_QUEUES = (QUERIES_QUEUE, WHY_QUEUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +80,21 @@ class Queue:
     @property
     def dead_letter_queue(self) -> str | None:
         """The name of the queue that this one's dead letters go to, if it has one."""
-        return f"dead.{self.name}" if "x-dead-letter-exchange" in self.arguments else None
+        return (
+            f"dead.{self.arguments['x-dead-letter-routing-key']}"
+            if "x-dead-letter-exchange" in self.arguments
+            else None
+        )
 
 
-def _quorum(name: str, *bindings: Binding, delivery_limit: int = DELIVERY_LIMIT) -> Queue:
+def _quorum(
+    name: str, *bindings: Binding, delivery_limit: int = DELIVERY_LIMIT, dead_letters: str | None = None
+) -> Queue:
     arguments = {
         "x-queue-type": "quorum",
         "x-delivery-limit": delivery_limit,
         "x-dead-letter-exchange": DEAD,
-        "x-dead-letter-routing-key": name,
+        "x-dead-letter-routing-key": dead_letters or name,
         # At least once: a dead letter is not removed here before it is safe there. It asks for reject-publish.
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
@@ -70,55 +102,60 @@ def _quorum(name: str, *bindings: Binding, delivery_limit: int = DELIVERY_LIMIT)
     return Queue(name, bindings, arguments)
 
 
-def _dead(queue: Queue) -> Queue:
+def _dead(name: str) -> Queue:
     arguments = {"x-queue-type": "quorum", "x-delivery-limit": DEAD_DELIVERY_LIMIT}
-    return Queue(f"dead.{queue.name}", (Binding(DEAD, queue.name),), arguments)
+    return Queue(f"dead.{name}", (Binding(DEAD, name),), arguments)
 
 
 def _job_queues() -> tuple[Queue, ...]:
+    """Return a queue for each lane of each type; the dead letters of a type are kept together."""
     return tuple(
-        _quorum(node_type.queue, Binding(JOBS, node_type.name), delivery_limit=JOB_DELIVERY_LIMIT)
+        _quorum(
+            node_type.job_queue(lane),
+            Binding(JOBS, lane.name_in(node_type.name)),
+            delivery_limit=JOB_DELIVERY_LIMIT,
+            dead_letters=node_type.queue,
+        )
         for node_type in WORKER_TYPES
-        if node_type.queue
-    )
-
-
-def _result_bindings() -> tuple[Binding, ...]:
-    # Only workers' results: what the orchestrator itself tells of inline nodes must not come back to it.
-    return tuple(
-        Binding(EVENTS, f"node.{outcome}.{node_type.name}")
-        for node_type in WORKER_TYPES
-        for outcome in ("succeeded", "failed")
+        for lane in Lane
     )
 
 
 _LIVE_QUEUES = (
     _quorum(COMMANDS_QUEUE, Binding(RUNS, "run.*"), Binding(RUNS, "node.*")),
-    _quorum(RESULTS_QUEUE, *_result_bindings()),
+    _quorum(RESULTS_QUEUE, Binding(RESULTS, "node.#")),
     # A second copy of each dead job: the first stays in its dead-letter queue for people, this one fails its node.
-    _quorum(DEAD_JOBS_QUEUE, *(Binding(DEAD, queue.name) for queue in _job_queues())),
+    _quorum(DEAD_JOBS_QUEUE, *(Binding(DEAD, node_type.queue) for node_type in WORKER_TYPES if node_type.queue)),
     _quorum(HISTORY_QUEUE, Binding(EVENTS, "run.#"), Binding(EVENTS, "node.#")),
     *_job_queues(),
 )
 QUEUES: tuple[Queue, ...] = (
     *_LIVE_QUEUES,
-    *(_dead(queue) for queue in _LIVE_QUEUES),
+    *map(_dead, dict.fromkeys(str(queue.arguments["x-dead-letter-routing-key"]) for queue in _LIVE_QUEUES)),
     # A query is worth nothing once its asker has given up.
-    Queue(QUERIES_QUEUE, (Binding(QUERIES, QUERIES_QUEUE),), {"x-message-ttl": QUERY_TTL_MS}),
+    *(Queue(name, (Binding(QUERIES, name),), {"x-message-ttl": QUERY_TTL_MS}) for name in QUERY_QUEUES),
 )
 
 
 def address(message: Message) -> tuple[str, str]:
-    """Return the exchange and the routing key that a message is published with."""
+    """Return the exchange and the routing key that a message is published with, by any service but a worker."""
     match message:
         case NodeExecute():
-            return JOBS, message.node_type
-        case RunStart() | NodeRetry():
+            return JOBS, message.lane.name_in(message.node_type)
+        case RunStart() | RunCancel() | RunAdmit() | RunExpire() | NodeRetry() | NodeExpire():
             return RUNS, message.kind_name()
+        case NodeAbandon():
+            return CONTROL, message.node_type
         case NodeMessage():
             return EVENTS, f"{message.kind_name()}.{message.node_type}"
         case _:
             return EVENTS, message.kind_name()
+
+
+def worker_address(message: Message) -> tuple[str, str]:
+    """Return the exchange and the routing key that a worker publishes a message with."""
+    exchange, routing_key = address(message)
+    return (RESULTS if isinstance(message, WorkerMessage) else exchange), routing_key
 
 
 async def declare(channel: AbstractChannel) -> None:
@@ -140,10 +177,17 @@ async def declare(channel: AbstractChannel) -> None:
 async def _declare(channel: AbstractChannel) -> None:
     for name, kind in EXCHANGES.items():
         await channel.declare_exchange(name, kind, durable=True)
+    for source, destination in FORWARDED.items():
+        await (await channel.get_exchange(destination)).bind(source, "#")
     for queue in QUEUES:
         declared = await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
         for binding in queue.bindings:
             await declared.bind(binding.exchange, binding.routing_key)
+
+
+def unreadable(queue: str, err: Exception) -> UnavailableError:
+    """Return the error that says that a queue cannot be looked at now."""
+    return unavailable("broker_unreachable", f"the broker cannot be asked: {err or type(err).__name__}", where=queue)
 
 
 async def check_queue(channel: AbstractChannel, name: str) -> AbstractQueue:

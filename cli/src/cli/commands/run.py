@@ -1,56 +1,86 @@
 """`weft run`: start a run, or execute it to its end."""
 
-import asyncio
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.options import ImageOption, OutputOption, SetOption, WorkflowFile, gateway_url
-from cli.errors import ExitCode
+from cli.commands.options import CarryOutFlags, InputFlags, OutputOption, TimeoutOption, TriggerOption, WorkflowFile
+from cli.commands.outcome import follow_to_end, tell_id
+from cli.commands.spread import spread
 from cli.output import Output
 from shared.settings import Settings
 
+if TYPE_CHECKING:
+    from cli.runner import RunRequest
+
 app = typer.Typer(no_args_is_help=True, help="Start runs of a workflow file.")
 
-TimeoutOption = Annotated[
-    float | None, typer.Option("--timeout", min=0, help="seconds to wait; the run itself goes on after them")
-]
+
+@dataclass(frozen=True, slots=True)
+class PartFlags:
+    """Which part of a workflow is executed."""
+
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="NODE", help="execute this node only, or these; others give their newest output"
+        ),
+    ] = None
+    pin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pin",
+            metavar="NODE=OUTPUT",
+            help="a node's output (FILE.json, a text, a picture) instead of its execution",
+        ),
+    ] = None
 
 
 @app.command()
+@spread
 def execute(
     file: WorkflowFile,
-    image: ImageOption = None,
-    set_: SetOption = None,
+    *,
+    inputs: InputFlags,
+    part: PartFlags,
+    how: CarryOutFlags,
+    trigger_id: TriggerOption = None,
     timeout: TimeoutOption = None,
     output: OutputOption = Output.TEXT,
 ) -> int:
     """Run a workflow, follow it live, print its results. Exit code 1: it failed, at least in part; 124: timed out."""
-    from cli.display import show_progress  # noqa: PLC0415 -- see the package
-    from cli.render import write_result  # noqa: PLC0415 -- see the package
-    from cli.runner import RunRequest, execute  # noqa: PLC0415 -- see the package
-
     settings = Settings.load()
-    request = RunRequest.read(file, image or [], set_ or [])
-    with show_progress() as on_change:
-        run = asyncio.run(execute(gateway_url(settings), request, on_change, patience=timeout))
-    write_result(run, settings.assets_url, output)
-    return ExitCode.OK if run.status == "completed" else ExitCode.RUN_FAILED
+    request = _read(file, inputs, part, how, trigger_id)
+    return follow_to_end(request.begin, settings, timeout=timeout, output=output)
 
 
 @app.command()
+@spread
 def start(
-    file: WorkflowFile, image: ImageOption = None, set_: SetOption = None, output: OutputOption = Output.TEXT
+    file: WorkflowFile,
+    *,
+    inputs: InputFlags,
+    part: PartFlags,
+    how: CarryOutFlags,
+    trigger_id: TriggerOption = None,
+    output: OutputOption = Output.TEXT,
 ) -> int:
     """Start a run of a workflow and print its id at once."""
-    from cli.render import write_json, write_line  # noqa: PLC0415 -- see the package
-    from cli.runner import RunRequest, start_only  # noqa: PLC0415 -- see the package
-
     settings = Settings.load()
-    request = RunRequest.read(file, image or [], set_ or [])
-    run_id = str(asyncio.run(start_only(gateway_url(settings), request)))
-    if output is Output.JSON:
-        write_json({"runId": run_id})
-    else:
-        write_line(run_id)
-    return ExitCode.OK
+    return tell_id(_read(file, inputs, part, how, trigger_id).begin, settings, output=output)
+
+
+def _read(file: Path, inputs: InputFlags, part: PartFlags, how: CarryOutFlags, trigger_id: str | None) -> "RunRequest":
+    from cli.runner import RunRequest  # noqa: PLC0415 -- see the package
+
+    return RunRequest.read(
+        file,
+        images=inputs.image or (),
+        texts=inputs.set_ or (),
+        nodes=part.only or (),
+        pins=part.pin or (),
+        options=how.as_options(),
+        trigger_id=trigger_id,
+    )

@@ -1,4 +1,4 @@
-"""`weft runs`: look at runs."""
+"""`weft runs`: look at runs, and act on them."""
 
 import asyncio
 from typing import Annotated
@@ -6,13 +6,14 @@ from uuid import UUID
 
 import typer
 
-from cli.commands.options import OutputOption, gateway_url
+from cli.commands import run_control
+from cli.commands.options import OutputOption, RunId, gateway_url
 from cli.errors import ExitCode
 from cli.output import Output
 from shared.contracts.queries import MAX_PAGE, RunsReply, RunView
 from shared.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Look at runs.")
+app = typer.Typer(no_args_is_help=True, help="Look at runs, and act on them.")
 
 _COLUMNS = ("run", "status", "workflow", "started", "seconds", "succeeded", "failed", "skipped")
 
@@ -36,7 +37,7 @@ def list_runs(
 
 @app.command("get")
 def get_run(
-    run_id: Annotated[UUID, typer.Argument(help="id of the run", show_default=False)],
+    run_id: RunId,
     output: OutputOption = Output.TEXT,
 ) -> int:
     """Show a run: its nodes, pictures, answers and errors."""
@@ -49,6 +50,15 @@ def get_run(
     else:
         write_run_in_full(run, settings.assets_url)
     return ExitCode.OK
+
+
+for _name, _command in {
+    "cancel": run_control.cancel_run,
+    "resume": run_control.resume_run,
+    "replay": run_control.replay_run,
+    "why": run_control.explain_run,
+}.items():
+    app.command(_name)(_command)
 
 
 async def _list(url: str, workflow_id: UUID | None, limit: int) -> tuple[RunView, ...]:

@@ -1,13 +1,12 @@
 """From a crop job to its outcome."""
 
-import asyncio
-
 from crop_worker.body import crop_bytes
 from shared.assets import AssetStore
+from shared.contracts.commands import NodeExecute
 from shared.contracts.errors import invalid
-from shared.contracts.messages import NodeExecute
 from shared.contracts.node_types import CropImageParams
 from shared.contracts.values import AssetRef, ImageValue
+from shared.threads import run_in_thread
 from shared.worker import Outcome, Succeeded
 
 
@@ -21,7 +20,7 @@ class CropHandler:
         """Return the cropped picture, by reference. Raises the errors of pictures and of the asset store."""
         params = CropImageParams.model_validate(job.params)
         data = await self._assets.get(_picture(job))
-        cropped, info = await asyncio.to_thread(crop_bytes, data, params)
+        cropped, info = await run_in_thread(crop_bytes, data, params)
         return Succeeded(ImageValue(asset=await self._assets.put_image(cropped, info)))
 
 

@@ -5,8 +5,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from gateway.explanations import Explanations
 from gateway.live import LiveEvents
+from gateway.plans import Plans
 from gateway.runs import Runs
+from gateway.starts import Starts
 from gateway.uploads import Uploads
 from gateway.workflows import Workflows
 
@@ -16,7 +19,10 @@ class Dependencies:
     """Everything behind the HTTP API, connected."""
 
     workflows: Workflows
+    plans: Plans
+    starts: Starts
     runs: Runs
+    explanations: Explanations
     live: LiveEvents
     uploads: Uploads
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import ValidationError
 from structlog import get_logger
 
-from shared.contracts.messages import Event, read_event
+from shared.contracts.events import Event, read_event
 
 MAX_BUFFER = 1_000  # events per watcher
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import UUID
 
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
@@ -10,18 +11,23 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from gateway.app import create_app
 from gateway.dependencies import Dependencies
+from gateway.explanations import Explanations
 from gateway.live import LiveEvents
+from gateway.orchestrator_client import OrchestratorClient
+from gateway.plans import Plans
 from gateway.runs import Runs
+from gateway.started_runs import StartedRuns
+from gateway.starts import Starts
 from gateway.tracker_client import TrackerClient
 from gateway.uploads import Uploads
 from gateway.workflows import Workflows
 from shared import topology
 from shared.assets import AssetStore
 from shared.contracts.errors import UnavailableError
-from shared.database import connect_database
+from shared.database import Database, connect_database
 from shared.messaging.connection import connect
 from shared.messaging.live import listen_to_events
-from shared.messaging.publisher import open_publisher
+from shared.messaging.publisher import Publisher, open_publisher
 from shared.messaging.requests import Requests
 from shared.service import Check, Service, health_routes, new_registry, run
 from shared.settings import Settings
@@ -43,17 +49,36 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         publisher = await stack.enter_async_context(open_publisher(amqp_url, app_id=NAME, patience=patience))
         connection = await stack.enter_async_context(connect(amqp_url, name=f"{NAME} live", patience=patience))
         await _check_topology(connection)
-        live = LiveEvents()
-        await listen_to_events(await _channel(connection), listener=NAME, receive=live.receive, on_gap=live.mark_gap)
-        tracker = TrackerClient(await Requests.start(await _channel(connection), asker=NAME))
-        dependencies = Dependencies(Workflows(database), Runs(publisher, tracker), live, Uploads(assets))
+        requests = await Requests.start(await _channel(connection), asker=NAME)
+        dependencies = _dependencies(database, publisher, requests, assets)
+        live, runs = dependencies.live, dependencies.runs
+
+        def receive(run_id: UUID, body: bytes) -> None:
+            runs.hear(run_id, body)
+            live.receive(run_id, body)
+
+        await listen_to_events(await _channel(connection), listener=NAME, receive=receive, on_gap=live.mark_gap)
         checks = [
             Check("database", database.answers),
             Check("broker", lambda: _broker_answers(connection)),
             Check("assets", lambda: _assets_answer(assets)),
         ]
         app = create_app(dependencies, health_routes(checks, _registry(live)))
-        yield Service(app, on_stop=live.close)
+        yield Service(app, background=(dependencies.starts.keep_pruned,), on_stop=live.close)
+
+
+def _dependencies(database: Database, publisher: Publisher, requests: Requests, assets: AssetStore) -> Dependencies:
+    workflows, tracker = Workflows(database), TrackerClient(requests)
+    runs = Runs(publisher, tracker)
+    return Dependencies(
+        workflows=workflows,
+        plans=Plans(workflows, runs, tracker),
+        starts=Starts(StartedRuns(database), runs),
+        runs=runs,
+        explanations=Explanations(OrchestratorClient(requests), runs),
+        live=LiveEvents(),
+        uploads=Uploads(assets),
+    )
 
 
 async def _channel(connection: AbstractRobustConnection) -> AbstractRobustChannel:
@@ -65,7 +90,7 @@ async def _channel(connection: AbstractRobustConnection) -> AbstractRobustChanne
 async def _check_topology(connection: AbstractRobustConnection) -> None:
     """Look for the queues that are published to, on a channel of its own: a missing one closes it."""
     async with connection.channel() as channel:
-        for queue in (topology.COMMANDS_QUEUE, topology.QUERIES_QUEUE):
+        for queue in (topology.COMMANDS_QUEUE, *topology.QUERY_QUEUES):
             await topology.check_queue(channel, queue)
 
 

@@ -22,17 +22,29 @@ _INVALID_REQUEST = "invalid_request"
 _STATUS_OF_CODE: Mapping[str, HTTPStatus] = MappingProxyType(
     {
         "file_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "start_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "unsupported_format": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "workflow_not_found": HTTPStatus.NOT_FOUND,
         "run_not_found": HTTPStatus.NOT_FOUND,
+        "node_not_found": HTTPStatus.NOT_FOUND,
         "workflow_conflict": HTTPStatus.CONFLICT,
+        "run_conflict": HTTPStatus.CONFLICT,
+        "trigger_conflict": HTTPStatus.CONFLICT,
+        "run_finished": HTTPStatus.CONFLICT,
+        "run_not_finished": HTTPStatus.CONFLICT,
+        "command_not_kept": HTTPStatus.CONFLICT,
     }
 )
 _DESCRIPTIONS: Mapping[HTTPStatus, str] = MappingProxyType(
     {
-        HTTPStatus.NOT_FOUND: "There is no such thing: `workflow_not_found`, `run_not_found`.",
-        HTTPStatus.CONFLICT: "The id belongs to another graph: `workflow_conflict`.",
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is over the limit: `file_too_large`.",
+        HTTPStatus.NOT_FOUND: "There is no such thing: `workflow_not_found`, `run_not_found`, `node_not_found`.",
+        HTTPStatus.CONFLICT: (
+            "The name belongs to something else (`workflow_conflict`, `run_conflict`, `trigger_conflict`), or the run"
+            " is in no state for this (`run_finished`, `run_not_finished`, `command_not_kept`)."
+        ),
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
+            "The body is over the limit (`file_too_large`), or what a run would be started with is (`start_too_large`)."
+        ),
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The content is no accepted picture: `unsupported_format`.",
         HTTPStatus.UNPROCESSABLE_ENTITY: "The input cannot be used; all problems are named at once.",
         HTTPStatus.SERVICE_UNAVAILABLE: "Something that is needed is away; nothing was done. Try again later.",

@@ -12,7 +12,7 @@ from structlog import get_logger
 from gateway.domain.progress import Progress
 from gateway.live import Signal, Subscription
 from shared.contracts.errors import UnavailableError
-from shared.contracts.messages import Event
+from shared.contracts.events import Event, RunQueued, RunStarted
 from shared.contracts.queries import RunView
 
 SNAPSHOT = "run.snapshot"
@@ -62,6 +62,7 @@ class RunStream:
 
 
 def to_sse(update: RunView | Event) -> ServerSentEvent:
-    """Return an update as it is sent: its kind, and its JSON on one line."""
+    """Return an update as it is sent: its kind, and its JSON on one line. How the run was asked for is left out."""
     kind = SNAPSHOT if isinstance(update, RunView) else update.kind
-    return ServerSentEvent(event=kind, raw_data=update.to_json().decode())
+    told = update.model_copy(update={"command": None}) if isinstance(update, RunQueued | RunStarted) else update
+    return ServerSentEvent(event=kind, raw_data=told.to_json().decode())

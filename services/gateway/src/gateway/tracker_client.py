@@ -1,8 +1,21 @@
 """Questions to the run tracker."""
 
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from shared.contracts.queries import GetRun, ListRuns, RunReply, RunsReply, RunView
+from shared.contracts.commands import RunStart
+from shared.contracts.queries import (
+    CommandReply,
+    FindOutputs,
+    GetCommand,
+    GetRun,
+    ListRuns,
+    OutputsReply,
+    RunReply,
+    RunsReply,
+    RunView,
+)
+from shared.contracts.values import Value
 from shared.messaging.requests import Requests
 from shared.topology import QUERIES_QUEUE
 
@@ -24,3 +37,14 @@ class TrackerClient:
         """Return the newest runs without their nodes, of one workflow or of all."""
         query = ListRuns(workflow_id=workflow_id, limit=limit)
         return RunsReply.model_validate_json(await self._requests.ask(query, QUERIES_QUEUE, patience=PATIENCE)).runs
+
+    async def get_command(self, run_id: UUID) -> RunStart | None:
+        """Return how a run was asked for; None where the tracker does not know that."""
+        reply = await self._requests.ask(GetCommand(run_id=run_id), QUERIES_QUEUE, patience=PATIENCE)
+        return CommandReply.model_validate_json(reply).command
+
+    async def find_outputs(self, workflow_id: UUID, node_ids: Sequence[str]) -> Mapping[str, Value]:
+        """Return the newest output of each of these nodes in any run of a workflow, where there is one."""
+        query = FindOutputs(workflow_id=workflow_id, node_ids=tuple(node_ids))
+        reply = await self._requests.ask(query, QUERIES_QUEUE, patience=PATIENCE)
+        return OutputsReply.model_validate_json(reply).outputs

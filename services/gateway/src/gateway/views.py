@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from enum import StrEnum
 from math import isfinite
 from typing import Any, Literal, cast
 from uuid import UUID
@@ -12,7 +13,10 @@ from pydantic_core import PydanticCustomError
 from shared.contracts.base import Contract
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.queries import RunView
+from shared.contracts.run_options import RunOptions, Scope
 from shared.contracts.values import AssetRef, Value, ValueType
+
+MAX_TRIGGER_LENGTH = 200
 
 
 def _leaves(raw: Any) -> Iterator[object]:
@@ -54,12 +58,57 @@ class WorkflowDraft(RequestBody):
     graph: dict[str, JsonValue] = Field(description="nodes and edges, as React Flow saves them")
 
 
-class ExecuteRequest(RequestBody):
-    """How to start a run. The same `runId` again starts nothing new; `triggerRunId` is the caller's own name for it."""
+class StartRequest(RequestBody):
+    """What the run is called that is to be started.
+
+    The same again under the same `runId` or `triggerRunId` (the caller's own name) starts nothing new.
+    """
+
+    run_id: UUID | None = None
+    trigger_run_id: str | None = Field(default=None, min_length=1, max_length=MAX_TRIGGER_LENGTH)
+
+
+class ExecuteRequest(StartRequest):
+    """How to start a run.
+
+    Where `scope` is `selected` or `single`, only `nodes` are executed; what they need of others is, in this order, what
+    is `pinned`, what sources hold now, the newest output in any run of the workflow. A node with a pinned output is not
+    executed, whatever the scope.
+    """
 
     inputs: dict[str, Value] = {}
-    run_id: UUID | None = None
-    trigger_run_id: str | None = Field(default=None, max_length=200)
+    scope: Scope = Scope.FULL
+    nodes: tuple[str, ...] = Field(default=(), description="ids of the nodes to execute, unless the scope is full")
+    pinned: dict[str, Value] = Field(default={}, description="outputs by node id")
+    options: RunOptions = RunOptions()
+
+
+class ResumeFrom(StrEnum):
+    """Where a run is taken up: at what did not succeed, or at its start."""
+
+    FAILED = "failed"
+    START = "start"
+
+
+class ResumeRequest(StartRequest):
+    """How to take a run up in a new one. What succeeded is reused, unless it depends on what is executed again.
+
+    Executed again is what did not succeed, or everything (`from`); `fromNode`; each node with other `params` than
+    before; each source with other `inputs`; and whatever depends on any of these. Of `options`, those that are left out
+    stay as they were; with `useCache` false, no output of another run is taken for equal input either.
+    """
+
+    from_: ResumeFrom = Field(default=ResumeFrom.FAILED, alias="from")
+    from_node: str | None = Field(default=None, description="id of a node to execute again in any case")
+    params: dict[str, dict[str, JsonValue]] = Field(default={}, description="by node id, then by name")
+    inputs: dict[str, Value] = {}
+    options: RunOptions = RunOptions()
+
+
+class CancelRequest(RequestBody):
+    """Why a run is cancelled, for the record."""
+
+    reason: str | None = Field(default=None, max_length=1_000)
 
 
 class WorkflowSummary(Contract):

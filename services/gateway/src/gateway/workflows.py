@@ -1,21 +1,14 @@
 """The kept workflows: the only code that touches the table `workflow`."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
-from structlog import get_logger
 
+from gateway.patience import Patience
 from gateway.views import WorkflowSummary, WorkflowView
-from shared.contracts.errors import invalid, unavailable
+from shared.contracts.errors import invalid
 from shared.contracts.graph import WorkflowGraph
 from shared.database import Database
-
-T = TypeVar("T")
-
-PATIENCE = 4.0  # seconds; a request must not wait longer for a database that hangs
 
 _INSERT = """
 INSERT INTO gateway.workflow (workflow_id, version, name, graph) VALUES ($1, 1, $2, $3::text::jsonb)
@@ -30,23 +23,21 @@ SELECT * FROM (
 ORDER BY created_at DESC, workflow_id LIMIT $1
 """
 
-log = get_logger(__name__)
-
 
 class Workflows:
     """Keeps workflows and finds them.
 
-    Every method raises `database_unavailable` while the database is away, after `PATIENCE` at the latest.
+    Every method raises `database_unavailable` while the database is away.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._patience = Patience()
 
     async def add(self, workflow_id: UUID, name: str, graph: WorkflowGraph) -> tuple[WorkflowView, bool]:
         """Return the workflow and whether it is new; raise `workflow_conflict` if the id has another graph."""
         text = graph.to_json().decode()
-        workflow, is_new = await self._in_time(self._insert_or_read(workflow_id, name, text))
+        workflow, is_new = await self._patience.in_time(self._insert_or_read(workflow_id, name, text))
         # Compared as they are stored, since that is what the next one will be compared with.
         if workflow.graph != WorkflowGraph.model_validate_json(text):
             raise invalid(
@@ -59,14 +50,14 @@ class Workflows:
 
     async def get(self, workflow_id: UUID) -> WorkflowView:
         """Return the latest version; raise `workflow_not_found`."""
-        rows = await self._in_time(self._fetch(_LATEST, workflow_id))
+        rows = await self._patience.in_time(self._fetch(_LATEST, workflow_id))
         if not rows:
             raise invalid("workflow_not_found", f"there is no workflow {workflow_id}", where="id")
         return _view(rows[0])
 
     async def newest(self, limit: int) -> tuple[WorkflowSummary, ...]:
         """Return the latest version of each workflow, newest first."""
-        rows = await self._in_time(self._fetch(_NEWEST, limit))
+        rows = await self._patience.in_time(self._fetch(_NEWEST, limit))
         return tuple(
             WorkflowSummary(
                 id=row["workflow_id"], version=row["version"], name=row["name"], created_at=row["created_at"]
@@ -84,22 +75,6 @@ class Workflows:
     async def _fetch(self, query: str, argument: UUID | int) -> list[asyncpg.Record]:
         async with self._database.transaction() as connection:
             return await connection.fetch(query, argument)
-
-    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await the work, but not the end of what is cancelled: asyncpg takes its time to part from a dead line."""
-        task = asyncio.create_task(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._forget)
-        await asyncio.wait([task], timeout=PATIENCE)
-        if not task.done():
-            task.cancel()
-            raise unavailable("database_unavailable", f"PostgreSQL did not answer within {PATIENCE:.0f} s")
-        return task.result()
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
-        if not task.cancelled() and (err := task.exception()):
-            log.info("a transaction failed", reason=str(err))
 
 
 def _view(row: asyncpg.Record) -> WorkflowView:

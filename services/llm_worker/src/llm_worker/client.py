@@ -5,14 +5,24 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, omit
 from openai.types.chat import ChatCompletionContentPartParam, ChatCompletionMessageParam
-from pydantic import BaseModel, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from llm_worker.domain.model import ModelError, ModelErrorCode, ModelReply, ModelRequest
 from llm_worker.domain.provider import is_loopback, output_limit_field, printable_address
+from llm_worker.prices import list_price
+from shared.contracts.events import Usage
 
 _DETAIL_CHARACTERS = 300
 _SHORTEST_KEY = 8
@@ -54,9 +64,23 @@ class _Choice(BaseModel):
     finish_reason: str | None = None
 
 
+def _none_if_odd(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    # An answer that was paid for is not thrown away because of what is said about its price.
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+class _PromptDetails(BaseModel):
+    cached_tokens: int | None = None
+
+
 class _Usage(BaseModel):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_tokens_details: Annotated[_PromptDetails | None, WrapValidator(_none_if_odd)] = None
+    cost: Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, WrapValidator(_none_if_odd)] = None
 
 
 class _Completion(BaseModel):
@@ -79,6 +103,7 @@ class ModelClient:
     """
 
     def __init__(self, *, base_url: str, api_key: str, timeout: float) -> None:
+        self._base_url = base_url
         self._address = printable_address(base_url)
         self._api_key = api_key
         self._timeout = timeout
@@ -127,7 +152,22 @@ class ModelClient:
             raise ModelError(ModelErrorCode.INVALID_OUTPUT, message, retryable=True) from err
         if completion.error is not None:
             raise self._error_inside_200(completion.error)
-        return _reply(completion, request)
+        model = completion.model or request.model
+        return _reply(completion, request, self._usage(model, completion.usage) if completion.usage else None)
+
+    def _usage(self, model: str, used: _Usage) -> Usage:
+        """Return what a call used; its cost as the provider tells it, else by list price, else unknown."""
+        cached = used.prompt_tokens_details.cached_tokens if used.prompt_tokens_details else None
+        cost = used.cost
+        if cost is None:
+            cost = list_price(
+                model,
+                self._base_url,
+                input_tokens=used.prompt_tokens,
+                output_tokens=used.completion_tokens,
+                cached_tokens=cached,
+            )
+        return Usage(model=model, input_tokens=used.prompt_tokens, output_tokens=used.completion_tokens, cost=cost)
 
     def _error_inside_200(self, error: _ProviderError) -> ModelError:
         status = error.code if isinstance(error.code, int) else HTTPStatus.BAD_GATEWAY
@@ -196,40 +236,27 @@ def _user_content(request: ModelRequest) -> str | list[ChatCompletionContentPart
     return [text, *images]
 
 
-def _reply(completion: _Completion, request: ModelRequest) -> ModelReply:
-    usage = completion.usage or _Usage()
+def _reply(completion: _Completion, request: ModelRequest, usage: Usage | None) -> ModelReply:
     if not completion.choices:
-        raise _unusable(ModelErrorCode.INVALID_OUTPUT, "the answer has no choices", usage, retryable=True)
+        raise ModelError(ModelErrorCode.INVALID_OUTPUT, "the answer has no choices", retryable=True, usage=usage)
     choice = completion.choices[0]
     if choice.message.refusal or choice.finish_reason == "content_filter":
         reason = choice.message.refusal or "the provider's content filter stopped the answer"
-        raise _unusable(ModelErrorCode.REFUSED, reason[:_DETAIL_CHARACTERS], usage, retryable=False)
+        raise ModelError(ModelErrorCode.REFUSED, reason[:_DETAIL_CHARACTERS], retryable=False, usage=usage)
     return ModelReply(
         text=_text(choice, request, usage),
-        model=completion.model or request.model,
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.completion_tokens,
+        usage=usage or Usage(model=completion.model or request.model),
         finish_reason=choice.finish_reason,
     )
 
 
-def _text(choice: _Choice, request: ModelRequest, usage: _Usage) -> str:
+def _text(choice: _Choice, request: ModelRequest, usage: Usage | None) -> str:
     if choice.message.content:
         return choice.message.content
     if choice.finish_reason == "length":
         message = f"all {request.max_output_tokens} output tokens were used before any text came"
-        raise _unusable(ModelErrorCode.INVALID_OUTPUT, message, usage, retryable=False)
-    raise _unusable(ModelErrorCode.INVALID_OUTPUT, "the answer has no text", usage, retryable=True)
-
-
-def _unusable(code: ModelErrorCode, message: str, usage: _Usage, *, retryable: bool) -> ModelError:
-    return ModelError(
-        code,
-        message,
-        retryable=retryable,
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.completion_tokens,
-    )
+        raise ModelError(ModelErrorCode.INVALID_OUTPUT, message, retryable=False, usage=usage)
+    raise ModelError(ModelErrorCode.INVALID_OUTPUT, "the answer has no text", retryable=True, usage=usage)
 
 
 def _provider_error(body: str) -> _ProviderError:

@@ -1,16 +1,15 @@
 """From an llm job to its outcome."""
 
-import asyncio
-
 from llm_worker.client import ModelClient
 from llm_worker.domain.model import ModelError, ModelRequest
 from llm_worker.domain.prompt import check_prompt_length, compose_user_message
 from shared.assets import AssetStore
+from shared.contracts.commands import NodeExecute
 from shared.contracts.errors import Problem
-from shared.contracts.messages import NodeExecute, Usage
 from shared.contracts.node_types import LlmParams
 from shared.contracts.values import ImageValue, TextValue
 from shared.images import downscaled_data_uri
+from shared.threads import run_in_thread
 from shared.worker import Outcome, Permanent, Retryable, Succeeded
 
 
@@ -29,9 +28,8 @@ class LlmHandler:
             reply = await self._client.complete(request)
         except ModelError as err:
             problem = Problem(code=err.code, message=err.message, where=f"model {request.model}", node_id=job.node_id)
-            return Retryable(problem, err.retry_after) if err.retryable else Permanent(problem)
-        usage = Usage(model=reply.model, input_tokens=reply.input_tokens, output_tokens=reply.output_tokens)
-        return Succeeded(TextValue(text=reply.text), usage)
+            return Retryable(problem, err.retry_after, err.usage) if err.retryable else Permanent(problem, err.usage)
+        return Succeeded(TextValue(text=reply.text), reply.usage)
 
     async def _request(self, job: NodeExecute) -> ModelRequest:
         params = LlmParams.model_validate(job.params)
@@ -48,7 +46,7 @@ class LlmHandler:
         )
 
     async def _data_uri(self, image: ImageValue) -> str:
-        return await asyncio.to_thread(downscaled_data_uri, await self._assets.get(image.asset))
+        return await run_in_thread(downscaled_data_uri, await self._assets.get(image.asset))
 
 
 def _connected_text(job: NodeExecute, handle: str) -> str | None:

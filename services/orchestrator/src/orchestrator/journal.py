@@ -2,9 +2,10 @@
 
 `journal(run_id, seq, event)` is append-only. The row of a run in `run` is its lock: whoever holds it may append,
 after having read what others appended. It outlives the journal, so that an old start command starts nothing new.
+`trigger` says to which run a `triggerRunId` belongs.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,15 +16,24 @@ from pydantic import Field, TypeAdapter
 
 from orchestrator.domain.evolve import evolve
 from orchestrator.domain.state import JournalEvent, RunState
+from shared.contracts.commands import RunStart
 from shared.database import Connection, Database
 
 MAX_KNOWN = 10_000  # runs whose state is kept in memory; the least recently touched is replayed when it is needed
 
 _read_event = TypeAdapter[JournalEvent](Annotated[JournalEvent, Field(discriminator="kind")]).validate_json
 
-_CREATE = "INSERT INTO orchestrator.run (run_id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING"
+_CLAIM = """
+INSERT INTO orchestrator.trigger (trigger_run_id, run_id, digest)
+SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[]) ON CONFLICT DO NOTHING
+"""
+_OWNERS = "SELECT trigger_run_id, run_id, digest FROM orchestrator.trigger WHERE trigger_run_id = ANY($1::text[])"
+_CREATE = """
+INSERT INTO orchestrator.run (run_id, concurrency_key, concurrency_limit)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[]) ON CONFLICT DO NOTHING
+"""
 _LOCK = """
-SELECT run_id, finished_at IS NOT NULL AS finished
+SELECT run_id, finished_at IS NOT NULL AS finished, admitted_at IS NOT NULL AS admitted
 FROM orchestrator.run WHERE run_id = ANY($1::uuid[]) ORDER BY run_id FOR UPDATE
 """
 _READ = """
@@ -42,15 +52,32 @@ _PRUNE = """
 DELETE FROM orchestrator.journal USING orchestrator.run
 WHERE journal.run_id = run.run_id AND run.finished_at < now() - $1::interval
 """
+_FORGET_TRIGGERS = """
+DELETE FROM orchestrator.trigger USING orchestrator.run
+WHERE trigger.run_id = run.run_id AND run.finished_at < now() - $1::interval
+"""
+_FORGET = "DELETE FROM orchestrator.run WHERE finished_at < now() - $1::interval"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The run that a `triggerRunId` belongs to, and whether it was started with the same content."""
+
+    run_id: UUID
+    same: bool
 
 
 @dataclass(slots=True)
 class JournaledRun:
-    """A run as its journal tells it, up to and including `seq`; `state` is None while nothing is journaled."""
+    """A run as its journal tells it, up to and including `seq`; `state` is None while nothing is journaled.
+
+    `admitted` says that its turn has come, where it waits for others with its concurrency key.
+    """
 
     state: RunState | None = None
     seq: int = 0
     finished: bool = False
+    admitted: bool = False
     unwritten: list[JournalEvent] = field(default_factory=list[JournalEvent])
 
     @property
@@ -64,6 +91,18 @@ class JournaledRun:
         self.unwritten.append(event)
 
 
+@dataclass(frozen=True, slots=True)
+class LockedRuns:
+    """Runs that nobody else can change until the transaction on `connection` ends.
+
+    `owners` names, for starts whose `triggerRunId` belongs to another run, that run; theirs do not exist.
+    """
+
+    connection: Connection
+    runs: Mapping[UUID, JournaledRun]
+    owners: Mapping[UUID, Owner]
+
+
 class Journal:
     """Reads and appends the journals of many runs in one transaction.
 
@@ -75,15 +114,15 @@ class Journal:
         self._known: dict[UUID, JournaledRun] = {}
 
     @asynccontextmanager
-    async def runs(self, run_ids: Iterable[UUID], new: Iterable[UUID]) -> AsyncGenerator[dict[UUID, JournaledRun]]:
-        """Yield the locked runs that exist, those in `new` among them; commit what was advanced on leaving."""
+    async def lock(self, run_ids: Iterable[UUID], starts: Sequence[RunStart] = ()) -> AsyncGenerator[LockedRuns]:
+        """Yield the runs that exist, those of `starts` among them; commit what was advanced on leaving."""
         wanted = sorted(set(run_ids))
         async with self._database.transaction() as connection:
-            if created := sorted(set(new)):
-                await connection.execute(_CREATE, created)
+            owners = await _claim(connection, starts)
+            await _create(connection, [start for start in starts if start.run_id not in owners])
             runs = await self._lock(connection, wanted)
             await self._catch_up(connection, runs)
-            yield runs
+            yield LockedRuns(connection, runs, owners)
             await self._append(connection, runs)
         self._keep(runs)
 
@@ -92,10 +131,12 @@ class Journal:
         async with self._database.transaction() as connection:
             return [row["run_id"] for row in await connection.fetch(_UNFINISHED)]
 
-    async def prune(self, grace: timedelta) -> None:
-        """Delete the journals of runs that finished longer ago than `grace`."""
+    async def prune(self, journals: timedelta, runs: timedelta) -> None:
+        """Delete the journals of runs that finished longer ago than `journals`, all of those older than `runs`."""
         async with self._database.transaction() as connection:
-            await connection.execute(_PRUNE, grace)
+            await connection.execute(_PRUNE, journals)
+            await connection.execute(_FORGET_TRIGGERS, runs)
+            await connection.execute(_FORGET, runs)
 
     async def _lock(self, connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, JournaledRun]:
         runs: dict[UUID, JournaledRun] = {}
@@ -104,7 +145,7 @@ class Journal:
             known = None if row["finished"] else self._known.get(row["run_id"])
             known = known or JournaledRun()
             # A copy: what is kept stays as it is if this transaction fails.
-            runs[row["run_id"]] = JournaledRun(known.state, known.seq, row["finished"])
+            runs[row["run_id"]] = JournaledRun(known.state, known.seq, row["finished"], row["admitted"])
         return runs
 
     async def _catch_up(self, connection: Connection, runs: dict[UUID, JournaledRun]) -> None:
@@ -122,7 +163,7 @@ class Journal:
         ]
         if rows:
             await connection.execute(_APPEND, *map(list, zip(*rows, strict=True)))
-        finished = [run_id for run_id, run in runs.items() if run.state and run.state.finished_by]
+        finished = [run_id for run_id, run in runs.items() if run.unwritten and run.state and run.state.finished_by]
         if finished:
             await connection.execute(_FINISH, finished)
 
@@ -133,3 +174,28 @@ class Journal:
                 self._known[run_id] = JournaledRun(run.state, run.seq + len(run.unwritten))
         while len(self._known) > MAX_KNOWN:
             del self._known[next(iter(self._known))]
+
+
+async def _claim(connection: Connection, starts: Sequence[RunStart]) -> dict[UUID, Owner]:
+    """Let starts own their `triggerRunId`; return who owns it, for those that came too late."""
+    named = sorted(
+        (start.trigger_run_id, start.run_id, start.digest) for start in starts if start.trigger_run_id is not None
+    )
+    if not named:
+        return {}
+    await connection.execute(_CLAIM, *map(list, zip(*named, strict=True)))
+    rows = await connection.fetch(_OWNERS, [name for name, _, _ in named])
+    owners = {row["trigger_run_id"]: row for row in rows}
+    return {
+        run_id: Owner(owners[name]["run_id"], owners[name]["digest"] == digest)
+        for name, run_id, digest in named
+        if owners[name]["run_id"] != run_id
+    }
+
+
+async def _create(connection: Connection, starts: Sequence[RunStart]) -> None:
+    if not starts:
+        return
+    limits = {start.run_id: start.options.concurrency for start in starts}
+    rows = [(run_id, limit and limit.key, limit and limit.limit) for run_id, limit in sorted(limits.items())]
+    await connection.execute(_CREATE, *map(list, zip(*rows, strict=True)))

@@ -7,22 +7,29 @@ from datetime import timedelta
 
 from structlog import get_logger
 
+from orchestrator import cache
+from orchestrator.admission import Admission
 from orchestrator.alarm import Alarm
 from orchestrator.domain.intake import Incoming
 from orchestrator.handlers import Orchestrator
 from orchestrator.journal import Journal
+from orchestrator.queries import QueueGauge, WhyHandler
+from orchestrator.reconciler import Reconciler
+from shared.contracts.commands import read_command, read_job
 from shared.contracts.errors import UnavailableError
-from shared.contracts.messages import read_command, read_job, read_result
-from shared.database import connect_database
+from shared.contracts.events import read_result
+from shared.database import Database, connect_database
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
 from shared.messaging.publisher import open_publisher
+from shared.messaging.queries import query_broker
 from shared.service import Check, Service, health_app, new_registry, run
 from shared.settings import Settings
-from shared.topology import COMMANDS_QUEUE, DEAD_JOBS_QUEUE, RESULTS_QUEUE
+from shared.topology import COMMANDS_QUEUE, DEAD_JOBS_QUEUE, RESULTS_QUEUE, WHY_QUEUE
 
 NAME = "orchestrator"
 JOURNAL_GRACE = timedelta(hours=24)
+RUN_GRACE = timedelta(days=90)  # how long ids and trigger ids of runs that ended are known
 PRUNE_SECONDS = 600.0
 
 log = get_logger(__name__)
@@ -39,26 +46,32 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         )
         publisher = await stack.enter_async_context(open_publisher(amqp_url, app_id=NAME, patience=patience))
         connection = await stack.enter_async_context(connect(amqp_url, name=f"{NAME} consumer", patience=patience))
-        journal = Journal(database)
-        alarm = Alarm(journal, publisher)
+        journal, admission = Journal(database), Admission(database)
+        alarm, gauge = Alarm(publisher), QueueGauge(connection)
+        reconciler = Reconciler(journal, admission, publisher, alarm, depth=gauge.depth)
         consumer = BatchConsumer[Incoming](
             await connection.channel(),
             {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result, DEAD_JOBS_QUEUE: read_job},
-            Orchestrator(journal, publisher, alarm, registry).handle,
+            Orchestrator(journal, admission, publisher, alarm, registry).handle,
         )
         await consumer.start()
         stack.push_async_callback(consumer.stop)
+        queries = query_broker(amqp_url, WHY_QUEUE, WhyHandler(journal, admission, gauge).handle, settings, app_id=NAME)
+        await queries.start()
+        stack.push_async_callback(queries.stop)
         checks = [Check("database", database.answers), Check("consumer", consumer.is_alive)]
-        background = (consumer.failure, alarm.ring, alarm.sweep, lambda: _prune_forever(journal))
+        background = (consumer.failure, alarm.ring, reconciler.run, lambda: _prune_forever(journal, database, settings))
         yield Service(health_app(checks, registry), background=background)
 
 
-async def _prune_forever(journal: Journal) -> None:
+async def _prune_forever(journal: Journal, database: Database, settings: Settings) -> None:
+    max_age, max_bytes = timedelta(days=settings.cache_max_days), settings.cache_max_bytes
     while True:
         try:
-            await journal.prune(JOURNAL_GRACE)
+            await journal.prune(JOURNAL_GRACE, RUN_GRACE)
+            await cache.evict(database, max_age=max_age, max_bytes=max_bytes)
         except UnavailableError as err:
-            log.warning("journals not pruned, will be later", reason=str(err))
+            log.warning("nothing pruned, will be later", reason=str(err))
         await asyncio.sleep(PRUNE_SECONDS)
 
 

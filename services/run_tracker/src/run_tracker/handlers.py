@@ -1,21 +1,30 @@
 """From events to tables, and from queries to answers."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from faststream.rabbit import RabbitMessage, RabbitResponse
 from pydantic import TypeAdapter, ValidationError
 from structlog import get_logger
 
-from run_tracker.domain.records import NodeRecord, Record, RunRecord, records_of
+from run_tracker.domain.telling import told_by
 from run_tracker.repository import RunRepository
 from shared.contracts.base import Contract
-from shared.contracts.messages import Event
-from shared.contracts.queries import GetRun, ListRuns, Query, RunReply, RunsReply
+from shared.contracts.events import AnyEvent
+from shared.contracts.queries import (
+    CommandReply,
+    FindOutputs,
+    GetCommand,
+    GetRun,
+    HistoryQuery,
+    ListRuns,
+    OutputsReply,
+    Query,
+    RunReply,
+    RunsReply,
+)
 from shared.messaging.publisher import CONTENT_TYPE
 
-_read_query = TypeAdapter[GetRun | ListRuns](Query).validate_json
-_R = TypeVar("_R", bound=Record)
+_read_query = TypeAdapter[HistoryQuery](Query).validate_json
 
 log = get_logger(__name__)
 
@@ -26,21 +35,9 @@ class EventHandler:
     def __init__(self, repository: RunRepository) -> None:
         self._repository = repository
 
-    async def handle(self, batch: Sequence[Event]) -> None:
+    async def handle(self, batch: Sequence[AnyEvent]) -> None:
         """Merge a batch; raise UnavailableError while the database is away."""
-        records = [record for event in batch for record in records_of(event)]
-        runs = _merged((record.run_id, record) for record in records if isinstance(record, RunRecord))
-        nodes = _merged(
-            ((record.run_id, record.node_id), record) for record in records if isinstance(record, NodeRecord)
-        )
-        await self._repository.merge(runs.values(), nodes.values())
-
-
-def _merged(records: Iterable[tuple[Hashable, _R]]) -> Mapping[Hashable, _R]:
-    merged: dict[Hashable, _R] = {}
-    for key, record in records:
-        merged[key] = merged[key].merge(record) if key in merged else record
-    return merged
+        await self._repository.merge(told_by(batch))
 
 
 class QueryHandler:
@@ -59,9 +56,13 @@ class QueryHandler:
         reply = await self._answer(query)
         return RabbitResponse(reply.to_json(), content_type=CONTENT_TYPE)
 
-    async def _answer(self, query: GetRun | ListRuns) -> Contract:
+    async def _answer(self, query: HistoryQuery) -> Contract:
         match query:
             case GetRun(run_id=run_id):
                 return RunReply(run=await self._repository.get(run_id))
             case ListRuns(workflow_id=workflow_id, limit=limit):
                 return RunsReply(runs=await self._repository.newest(workflow_id, limit))
+            case GetCommand(run_id=run_id):
+                return CommandReply(command=await self._repository.command(run_id))
+            case FindOutputs(workflow_id=workflow_id, node_ids=node_ids):
+                return OutputsReply(outputs=await self._repository.outputs(workflow_id, node_ids))

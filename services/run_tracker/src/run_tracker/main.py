@@ -3,22 +3,18 @@
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from faststream import AckPolicy
-from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
-
 from run_tracker.handlers import EventHandler, QueryHandler
 from run_tracker.repository import RunRepository
-from shared.contracts.messages import Event, read_event
+from shared.contracts.events import Event, read_event
 from shared.database import connect_database
 from shared.messaging.batches import BatchConsumer
-from shared.messaging.bodies import raw_body
-from shared.messaging.connection import RECONNECT_SECONDS, connect
+from shared.messaging.connection import connect
+from shared.messaging.queries import query_broker
 from shared.service import Check, Service, health_app, new_registry, run
 from shared.settings import Settings
 from shared.topology import HISTORY_QUEUE, QUERIES_QUEUE
 
 NAME = "run_tracker"
-CONCURRENT_QUERIES = 16
 
 
 @asynccontextmanager
@@ -36,25 +32,11 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         )
         await consumer.start()
         stack.push_async_callback(consumer.stop)
-        broker = _query_broker(url, QueryHandler(repository), settings.shutdown_timeout)
+        broker = query_broker(url, QUERIES_QUEUE, QueryHandler(repository).handle, settings, app_id=NAME)
         await broker.start()
         stack.push_async_callback(broker.stop)
         checks = [Check("database", database.answers), Check("consumer", consumer.is_alive)]
         yield Service(health_app(checks, new_registry()), background=(consumer.failure,))
-
-
-def _query_broker(url: str, handler: QueryHandler, graceful_timeout: float) -> RabbitBroker:
-    broker = RabbitBroker(
-        url, app_id=NAME, graceful_timeout=graceful_timeout, reconnect_interval=RECONNECT_SECONDS, logger=None
-    )
-    subscriber = broker.subscriber(
-        RabbitQueue(QUERIES_QUEUE, declare=False),
-        channel=Channel(prefetch_count=CONCURRENT_QUERIES),
-        ack_policy=AckPolicy.ACK,
-        decoder=raw_body,
-    )
-    subscriber(handler.handle)
-    return broker
 
 
 def main() -> None:

@@ -1,59 +1,88 @@
-"""The tables `workflow_run` and `node_execution`: merged into in batches, read for queries."""
+"""The tables `workflow_run`, `node_execution` and `late_result`: merged into in batches, read for queries."""
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import asyncpg
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
-from run_tracker.domain.records import NodeRecord, Record, RunRecord
-from shared.contracts.base import without_nul
-from shared.contracts.queries import NodeView, RunView
-from shared.database import Database
+from run_tracker.domain.records import LateRecord, NodeRecord, Record, RunRecord
+from run_tracker.domain.telling import Told
+from run_tracker.domain.views import node_view
+from shared.contracts.base import Contract, without_nul
+from shared.contracts.commands import RunStart
+from shared.contracts.queries import LateResult, NodeView, RunView
+from shared.contracts.values import Value
+from shared.database import Connection, Database
 
-_JSON_COLUMNS = frozenset({"result", "problems", "output", "error", "usage"})
+_JSON_COLUMNS = frozenset({"result", "problems", "start", "success", "failure", "retry", "usage"})
+_read_value = TypeAdapter[Value](Value).validate_json
+_RUN_KEY = ("run_id",)
+_NODE_KEY = ("run_id", "node_id")
+_LATE_KEY = ("run_id", "node_id", "attempt", "outcome", "at")
 
 
-def _merge_sql(table: str, key: Sequence[str], model: type[Record]) -> str:
-    """Return the statement that merges records (a JSON array) into a table, by the rules of `Record.merge`."""
-    columns = list(model.model_fields)
-    kept = [name for name in columns if name not in {*key, "status", "rank"}]
-    merged = ", ".join(f"{name} = {_merged(name, per_attempt=name in model.per_attempt)}" for name in kept)
+def _insert_sql(table: str, key: Sequence[str], columns: Iterable[str]) -> str:
+    """Return the statement that inserts records, each a JSON object, in the order of their keys: so none deadlocks."""
     names = ", ".join(columns)
     # Built from the fields of our own models; no value is part of the text.
     return f"""
         INSERT INTO run_tracker.{table} AS old ({names})
-        SELECT {names} FROM jsonb_populate_recordset(NULL::run_tracker.{table}, $1::text::jsonb)
+        SELECT {names}
+        FROM unnest($1::text[]) AS told (record), jsonb_populate_record(NULL::run_tracker.{table}, record::jsonb)
         ORDER BY {", ".join(key)}
-        ON CONFLICT ({", ".join(key)}) DO UPDATE SET {merged},
-            status = CASE WHEN excluded.rank > old.rank THEN excluded.status ELSE old.status END,
-            rank = greatest(old.rank, excluded.rank)
     """  # noqa: S608
 
 
-def _merged(column: str, *, per_attempt: bool) -> str:
+def _merge_sql(table: str, key: Sequence[str], model: type[Record]) -> str:
+    """Return the statement that merges records into a table, by the rules of `Record.merge`."""
+    kept = [name for name in model.model_fields if name not in {*key, "status", "rank"}]
+    merged = ", ".join(f"{name} = {_merged(name, model)}" for name in kept)
+    return f"""
+        {_insert_sql(table, key, model.model_fields)}
+        ON CONFLICT ({", ".join(key)}) DO UPDATE SET {merged},
+            status = CASE WHEN excluded.rank > old.rank THEN excluded.status ELSE old.status END,
+            rank = greatest(old.rank, excluded.rank)
+    """
+
+
+def _merged(column: str, model: type[Record]) -> str:
     """Return the expression for a column, where `old` and `excluded` are the records to merge."""
-    filled = f"CASE WHEN excluded.rank > old.rank THEN coalesce(excluded.{column}, old.{column})"
-    filled += f" ELSE coalesce(old.{column}, excluded.{column}) END"
-    if not per_attempt:
-        return filled
-    newer = "coalesce(excluded.attempt, 0) > coalesce(old.attempt, 0)"
-    older = "coalesce(excluded.attempt, 0) < coalesce(old.attempt, 0)"
-    return f"CASE WHEN {newer} THEN excluded.{column} WHEN {older} THEN old.{column} ELSE {filled} END"
+    old, new = f"old.{column}", f"excluded.{column}"
+    if column in model.facts:
+        both = f"CASE WHEN {old} IS NULL OR {new}->'order' > {old}->'order' THEN {new} ELSE {old} END"
+    else:
+        both = f"least({old}, {new})" if column in model.times else f"coalesce({old}, {new})"
+    if column not in model.per_attempt:
+        return both
+    newer, older = (f"coalesce(excluded.attempt, 0) {sign} coalesce(old.attempt, 0)" for sign in "><")
+    return f"CASE WHEN {newer} THEN {new} WHEN {older} THEN {old} ELSE {both} END"
 
 
-_MERGE_RUNS = _merge_sql("workflow_run", ("run_id",), RunRecord)
-_MERGE_NODES = _merge_sql("node_execution", ("run_id", "node_id"), NodeRecord)
-_GET_RUN = "SELECT * FROM run_tracker.workflow_run WHERE run_id = $1"
+_MERGE_RUNS = _merge_sql("workflow_run", _RUN_KEY, RunRecord)
+_MERGE_NODES = _merge_sql("node_execution", _NODE_KEY, NodeRecord)
+_ADD_LATE = _insert_sql("late_result", _LATE_KEY, LateRecord.model_fields) + "ON CONFLICT DO NOTHING"
+
+# Commands may be large: only who asks for one reads it.
+_RUN = f"SELECT {', '.join(RunView.model_fields.keys() - {'nodes'})} FROM run_tracker.workflow_run"  # noqa: S608
+_NEWEST = "ORDER BY created_at DESC NULLS LAST, run_id LIMIT $1"
+_GET_RUN = f"{_RUN} WHERE run_id = $1"
+_LIST_RUNS = f"{_RUN} {_NEWEST}"
+_LIST_RUNS_OF_WORKFLOW = f"{_RUN} WHERE workflow_id = $2 {_NEWEST}"
 _GET_NODES = "SELECT * FROM run_tracker.node_execution WHERE run_id = $1 ORDER BY position, node_id"
-_LIST_RUNS = """
-SELECT * FROM run_tracker.workflow_run
-WHERE $1::uuid IS NULL OR workflow_id = $1 ORDER BY created_at DESC NULLS LAST, run_id LIMIT $2
+_GET_LATE = "SELECT * FROM run_tracker.late_result WHERE run_id = $1 ORDER BY node_id, attempt, at, outcome"
+_GET_COMMAND = "SELECT command FROM run_tracker.workflow_run WHERE run_id = $1"
+_FIND_OUTPUTS = """
+SELECT wanted.node_id, newest.output
+FROM unnest($2::text[]) AS wanted (node_id), LATERAL (
+    SELECT success->'output' AS output FROM run_tracker.node_execution
+    WHERE workflow_id = $1 AND node_id = wanted.node_id AND success IS NOT NULL AND status = 'success'
+    ORDER BY run_created_at DESC, run_id LIMIT 1
+) AS newest
 """
-
-_View = TypeVar("_View", bound=BaseModel)
 
 
 class RunRepository:
@@ -62,37 +91,64 @@ class RunRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def merge(self, runs: Iterable[RunRecord], nodes: Iterable[NodeRecord]) -> None:
-        """Merge records into the tables, in one transaction; at most one record per run and per node."""
-        statements = [(_MERGE_RUNS, list(runs)), (_MERGE_NODES, list(nodes))]
+    async def merge(self, told: Told) -> None:
+        """Merge what events told into the tables: one statement for each table, all in one transaction."""
+        statements: Sequence[tuple[str, Iterable[Contract]]] = (
+            (_MERGE_RUNS, told.runs.values()),
+            (_MERGE_NODES, told.nodes.values()),
+            (_ADD_LATE, told.late),
+        )
         async with self._database.transaction() as connection:
             for statement, records in statements:
-                if records:
-                    await connection.execute(statement, _rows(records))
+                if rows := [_row(record) for record in records]:
+                    await connection.execute(statement, rows)
 
     async def get(self, run_id: UUID) -> RunView | None:
         """Return a run with its nodes in the workflow's order, or None."""
         async with self._database.transaction() as connection:
             run = await connection.fetchrow(_GET_RUN, run_id)
-            nodes = await connection.fetch(_GET_NODES, run_id)
-        if run is None:
-            return None
-        return _view(RunView, run).model_copy(update={"nodes": tuple(_view(NodeView, node) for node in nodes)})
+            if run is None:
+                return None
+            nodes = await _nodes(connection, run_id)
+        return RunView.model_validate({**_known(run), "nodes": nodes}, by_name=True)
 
     async def newest(self, workflow_id: UUID | None, limit: int) -> tuple[RunView, ...]:
         """Return the newest runs, of one workflow or of all, without their nodes."""
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(_LIST_RUNS, workflow_id, limit)
-        return tuple(_view(RunView, row) for row in rows)
+            if workflow_id is None:
+                rows = await connection.fetch(_LIST_RUNS, limit)
+            else:
+                rows = await connection.fetch(_LIST_RUNS_OF_WORKFLOW, limit, workflow_id)
+        return tuple(RunView.model_validate(_known(row), by_name=True) for row in rows)
+
+    async def command(self, run_id: UUID) -> RunStart | None:
+        """Return how a run was asked for, or None where that is not known."""
+        async with self._database.transaction() as connection:
+            command = await connection.fetchval(_GET_COMMAND, run_id)
+        return RunStart.model_validate_json(command) if command else None
+
+    async def outputs(self, workflow_id: UUID, node_ids: Sequence[str]) -> dict[str, Value]:
+        """Return the output of each of these nodes in the newest run of a workflow in which it succeeded."""
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(_FIND_OUTPUTS, workflow_id, node_ids)
+        return {row["node_id"]: _read_value(row["output"]) for row in rows}
 
 
-def _rows(records: Sequence[Record]) -> str:
-    rows = [record.model_dump(mode="json", by_alias=False) for record in records]
-    return without_nul(json.dumps(rows).encode()).decode()
+async def _nodes(connection: Connection, run_id: UUID) -> tuple[NodeView, ...]:
+    late: dict[str, list[LateResult]] = defaultdict(list)
+    for row in await connection.fetch(_GET_LATE, run_id):
+        late[row["node_id"]].append(LateResult.model_validate(_known(row), by_name=True))
+    nodes = await connection.fetch(_GET_NODES, run_id)
+    records = (NodeRecord.model_validate(_known(node), by_name=True) for node in nodes)
+    return tuple(node_view(record, late[record.node_id]) for record in records)
 
 
-def _view(view: type[_View], row: asyncpg.Record) -> _View:
-    known: dict[str, Any] = {name: value for name, value in row.items() if value is not None}
-    for name in _JSON_COLUMNS & known.keys():
-        known[name] = json.loads(known[name])
-    return view.model_validate(known)
+def _row(record: Contract) -> str:
+    row = record.model_dump_json(by_alias=False, exclude_none=True).encode()
+    return without_nul(row).decode()
+
+
+def _known(row: asyncpg.Record) -> Mapping[str, Any]:
+    """Return the columns of a row that are not NULL, by name; JSON is read."""
+    known = {name: value for name, value in row.items() if value is not None}
+    return known | {name: json.loads(known[name]) for name in _JSON_COLUMNS & known.keys()}

@@ -16,6 +16,7 @@ from shared.contracts.retries import RetryPolicy
 
 MAX_NODES = 10_000
 MAX_ID_BYTES = 128
+MAX_TIMEOUT = 24 * 3600.0  # seconds
 
 _Object = Mapping[str, Any]
 
@@ -50,7 +51,8 @@ class Position(Contract):
 class Node(Contract):
     """One step of a workflow. React Flow keeps a node's parameters in `data`; both names are read.
 
-    `retry` overrides the policy of the node's type.
+    `retry`, `timeout` (seconds of one attempt with a worker) and `cache` (whether an earlier output for equal input may
+    be reused) override what the node's type says.
     """
 
     id: Annotated[str, Field(min_length=1), AfterValidator(_fits_message_ids)]
@@ -58,6 +60,8 @@ class Node(Contract):
     name: str | None = None
     params: dict[str, JsonValue] = {}
     retry: RetryPolicy | None = None
+    timeout: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT)
+    cache: bool | None = None
     position: Position | None = None
 
     @model_validator(mode="before")

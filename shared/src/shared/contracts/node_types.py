@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from shared.contracts.base import Contract
 from shared.contracts.errors import invalid
 from shared.contracts.retries import RetryPolicy
+from shared.contracts.run_options import Lane
 from shared.contracts.values import AssetRef, ImageValue, RecordValue, TextValue, Value, ValueType
 
 PERCENT_TOLERANCE = 1e-6
@@ -111,8 +112,10 @@ class NodeType:
     """Everything that is known about a type of node.
 
     Exactly one of `queue` (a worker executes the node) and `evaluate` (the orchestrator does, at once and
-    purely) is set. `open_inputs` allows input handles of any name, of that type. `retry` is what holds where a node
-    has no policy of its own.
+    purely) is set. `open_inputs` allows input handles of any name, of that type. `retry`, `timeout` (seconds of one
+    attempt with a worker) and `cache` hold where a node does not say otherwise. `metered` types use models, which
+    budgets limit. `version` grows whenever equal input may give another output. `labels_matter` where an output
+    depends on what the nodes are called that the inputs come from.
     """
 
     name: str
@@ -124,10 +127,20 @@ class NodeType:
     queue: str | None = None
     evaluate: Callable[[Supplied], Value] | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout: float = 300.0
+    version: int = 1
+    cache: bool = False
+    metered: bool = False
+    labels_matter: bool = False
     # What the predecessor called the type, its params and its handles; `shared.contracts.graph` reads them.
     old_names: tuple[str, ...] = ()
     old_params: Mapping[str, str] = field(default_factory=dict[str, str])
     old_handles: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def is_source(self) -> bool:
+        """Whether its output is a value that somebody supplied: no work, and dependent on no other node."""
+        return self.evaluate is not None and not self.inputs and not self.open_inputs
 
     def input_handle(self, name: str) -> InputHandle | None:
         """Return the input handle of that name, or None."""
@@ -145,6 +158,11 @@ class NodeType:
     def param_names(self) -> frozenset[str]:
         """The names of the params on the wire."""
         return frozenset(item.alias or name for name, item in self.params.model_fields.items())
+
+    def job_queue(self, lane: Lane) -> str:
+        """Return the name of the queue in which the type's jobs of a lane wait."""
+        assert self.queue, f"{self.name} is executed by the orchestrator"
+        return lane.name_in(self.queue)
 
     def read_params(self, params: Mapping[str, JsonValue]) -> Params:
         """Return the validated params; raise pydantic's ValidationError."""
@@ -209,6 +227,8 @@ _TYPES = (
         output=ValueType.IMAGE,
         inputs={"image": InputHandle(ValueType.IMAGE, required=True)},
         queue="jobs.crop_image",
+        timeout=60.0,
+        cache=True,
         old_names=("cropImage",),
         old_params={"xPercent": "x", "yPercent": "y", "widthPercent": "width", "heightPercent": "height"},
         old_handles={"image_url": "image"},
@@ -225,6 +245,8 @@ _TYPES = (
             "images": InputHandle(ValueType.IMAGE, multiple=True),
         },
         queue="jobs.llm",
+        metered=True,
+        labels_matter=True,
         old_names=("runLLM",),
         old_handles={"image": "images", "image_url": "images"},
     ),

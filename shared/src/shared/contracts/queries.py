@@ -1,4 +1,7 @@
-"""Questions to the run tracker and its answers (request/reply over the broker); the gateway shows them as they are."""
+"""Questions to run tracker and orchestrator, by request and reply over the broker.
+
+The gateway shows the answers as they are.
+"""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -7,12 +10,15 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.contracts.base import SCHEMA_VERSION, Contract
+from shared.contracts.commands import RunStart
 from shared.contracts.errors import Problem
-from shared.contracts.messages import Usage
+from shared.contracts.events import Usage
+from shared.contracts.run_options import Scope
 from shared.contracts.states import NodeStatus, RunStatus
 from shared.contracts.values import RecordValue, Value
 
 MAX_PAGE = 200
+MAX_EXPLAINED = 100
 
 
 class GetRun(Contract):
@@ -32,11 +38,53 @@ class ListRuns(Contract):
     limit: int = Field(default=50, ge=1, le=MAX_PAGE)
 
 
-Query = Annotated[GetRun | ListRuns, Field(discriminator="kind")]
+class GetCommand(Contract):
+    """Ask how a run was asked for, to resume or to replay it."""
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["run.command"] = "run.command"
+    run_id: UUID
+
+
+class FindOutputs(Contract):
+    """Ask for the newest output of each of these nodes in any run of a workflow."""
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["outputs.find"] = "outputs.find"
+    workflow_id: UUID
+    node_ids: tuple[str, ...]
+
+
+HistoryQuery = GetRun | ListRuns | GetCommand | FindOutputs
+Query = Annotated[HistoryQuery, Field(discriminator="kind")]
+
+
+class Explain(Contract):
+    """Ask the orchestrator what a run, or one node of it, is waiting for."""
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["run.why"] = "run.why"
+    run_id: UUID
+    node_id: str | None = None
+
+
+AnyQuery = HistoryQuery | Explain
+
+
+class LateResult(Contract):
+    """A result that came when its attempt had been given up; `usage` is what it cost all the same."""
+
+    attempt: int
+    at: datetime
+    outcome: NodeStatus
+    usage: Usage | None = None
 
 
 class NodeView(Contract):
-    """A node execution as it is known now. Times are UTC; `seconds` is how long the body took."""
+    """A node execution as it is known now. Times are UTC; `seconds` is how long the body took.
+
+    `cached` marks a success that reused an earlier output.
+    """
 
     node_id: str
     node_type: str | None = None
@@ -52,10 +100,12 @@ class NodeView(Contract):
     output: Value | None = None
     error: Problem | None = None
     usage: Usage | None = None
+    cached: bool = False
+    late: tuple[LateResult, ...] = ()
 
 
 class RunView(Contract):
-    """A run as it is known now. `nodes` is None in lists."""
+    """A run as it is known now. `nodes` is None in lists. `tokens` and `cost` (US dollars) are known at its end."""
 
     run_id: UUID
     status: RunStatus
@@ -63,6 +113,8 @@ class RunView(Contract):
     workflow_version: int | None = None
     workflow_name: str | None = None
     trigger_run_id: str | None = None
+    resumed_from: UUID | None = None
+    scope: Scope = Scope.FULL
     created_at: datetime | None = None
     finished_at: datetime | None = None
     total_nodes: int = 0
@@ -70,6 +122,9 @@ class RunView(Contract):
     failed_nodes: int = 0
     skipped_nodes: int = 0
     cancelled_nodes: int = 0
+    cached_nodes: int = 0
+    tokens: int = 0
+    cost: float = 0.0
     result: RecordValue | None = None
     problems: tuple[Problem, ...] = ()
     nodes: tuple[NodeView, ...] | None = None
@@ -85,3 +140,56 @@ class RunsReply(Contract):
     """The answer to ListRuns, newest first."""
 
     runs: tuple[RunView, ...] = ()
+
+
+class CommandReply(Contract):
+    """The answer to GetCommand; `command` is None where the tracker does not know it."""
+
+    command: RunStart | None = None
+
+
+class OutputsReply(Contract):
+    """The answer to FindOutputs, by node id; nodes that have never succeeded are missing."""
+
+    outputs: dict[str, Value] = {}
+
+
+class Reason(Contract):
+    """Why a node, or a run, is not further on. `code` is stable, `message` for people; the rest where it applies.
+
+    `messages` and `consumers` are those of `queue`, the former waiting; `place` counts from 1; `until` is when
+    something will happen by itself.
+    """
+
+    code: str
+    message: str
+    nodes: tuple[str, ...] = ()
+    queue: str | None = None
+    messages: int | None = None
+    consumers: int | None = None
+    place: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    attempt: int | None = None
+    error: Problem | None = None
+
+
+class NodeExplanation(Contract):
+    """What a node is waiting for; nothing, once it has ended."""
+
+    node_id: str
+    status: NodeStatus
+    reasons: tuple[Reason, ...]
+
+
+class WhyReply(Contract):
+    """The answer to Explain. `known` is false where the orchestrator knows no such run (any more), or no such node.
+
+    `nodes` are the one that was asked about, or those that have not ended, `MAX_EXPLAINED` at most.
+    """
+
+    known: bool = True
+    status: RunStatus | None = None
+    reasons: tuple[Reason, ...] = ()
+    nodes: tuple[NodeExplanation, ...] = ()
+    open_nodes: int = 0

@@ -54,7 +54,7 @@ NODE_TRANSITIONS: Mapping[NodeStatus, frozenset[NodeStatus]] = MappingProxyType(
         NodeStatus.RUNNING: frozenset(
             {NodeStatus.RETRYING, NodeStatus.SUCCESS, NodeStatus.FAILED, NodeStatus.CANCELLED}
         ),
-        NodeStatus.RETRYING: frozenset({NodeStatus.QUEUED, NodeStatus.CANCELLED}),
+        NodeStatus.RETRYING: frozenset({NodeStatus.QUEUED, NodeStatus.FAILED, NodeStatus.CANCELLED}),
         NodeStatus.SUCCESS: frozenset(),
         NodeStatus.FAILED: frozenset(),
         NodeStatus.SKIPPED: frozenset(),

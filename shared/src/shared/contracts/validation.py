@@ -1,7 +1,7 @@
 """Validation of workflows: all problems at once, each with the node or edge it concerns."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from pydantic import ValidationError
@@ -9,7 +9,10 @@ from pydantic import ValidationError
 from shared.contracts.errors import InvalidInputError, Problem
 from shared.contracts.graph import MAX_NODES, Edge, Node, WorkflowGraph
 from shared.contracts.node_types import REGISTRY, NodeType, Params, RequestInputsParams, UploadImageParams
+from shared.contracts.scopes import Selection, find_selection_problems
 from shared.contracts.values import Value, ValueType
+
+EVERYTHING = Selection()
 
 
 def find_problems(graph: WorkflowGraph) -> list[Problem]:
@@ -23,19 +26,42 @@ def find_problems(graph: WorkflowGraph) -> list[Problem]:
     ]
 
 
-def find_start_problems(graph: WorkflowGraph, inputs: Mapping[str, Value]) -> list[Problem]:
+def find_start_problems(
+    graph: WorkflowGraph, inputs: Mapping[str, Value], selection: Selection = EVERYTHING
+) -> list[Problem]:
     """Return what keeps a graph from being started with these inputs; empty means that it can run."""
-    problems = find_problems(graph)
-    if problems:
+    if problems := find_problems(graph) or find_selection_problems(graph, selection):
         return problems
-    asked = _asked_inputs(graph)
-    return [*_supplied_problems(asked, inputs), *_unsupplied_problems(graph, inputs)]
+    executed = selection.executed(graph)
+    nodes = [node for node in graph.nodes if node.id in executed]
+    return [*_supplied_problems(_asked_inputs(graph), inputs), *find_unsupplied(nodes, inputs)]
 
 
-def ensure_startable(graph: WorkflowGraph, inputs: Mapping[str, Value]) -> None:
+def ensure_startable(graph: WorkflowGraph, inputs: Mapping[str, Value], selection: Selection = EVERYTHING) -> None:
     """Raise InvalidInputError with every problem that keeps a graph from being started."""
-    if problems := find_start_problems(graph, inputs):
+    if problems := find_start_problems(graph, inputs, selection):
         raise InvalidInputError(*problems)
+
+
+def inputs_asked_by(node: Node) -> dict[str, ValueType]:
+    """Return what a run may be started with for a valid node: field or node id, and type; nothing for most nodes."""
+    node_type = REGISTRY[node.type]
+    params = node_type.read_params(node.params)
+    if isinstance(params, RequestInputsParams):
+        return {item.name: ValueType(item.type) for item in params.fields}
+    return {node.id: node_type.output} if node_type.is_source else {}
+
+
+def find_unsupplied(nodes: Iterable[Node], inputs: Mapping[str, Value]) -> Iterator[Problem]:
+    """Yield what must still be supplied so that these valid nodes have all that they ask for."""
+    for node in nodes:
+        params = REGISTRY[node.type].read_params(node.params)
+        if isinstance(params, RequestInputsParams):
+            for item in params.fields:
+                if item.required and item.default is None and item.name not in inputs:
+                    yield _not_supplied(item.name, node.id, item.type)
+        elif isinstance(params, UploadImageParams) and not params.asset and node.id not in inputs:
+            yield _url_problem(node.id) if params.image_url else _not_supplied(node.id, node.id, "image")
 
 
 def _count_problems(graph: WorkflowGraph) -> Iterator[Problem]:
@@ -73,6 +99,14 @@ def _node_problems(node: Node) -> Iterator[Problem]:
         for error in err.errors(include_input=False, include_url=False):
             path = ".".join(str(part) for part in ("params", *error["loc"]))
             yield Problem(code="invalid_params", message=error["msg"], where=path, node_id=node.id)
+    if node.cache and node_type.metered and not node.params.get("model"):
+        yield Problem(
+            code="cache_needs_model",
+            message="an answer can be reused only where the model is named that it comes from",
+            where="params.model",
+            node_id=node.id,
+            fix="name the model, or do not set cache",
+        )
 
 
 def _params_of(node: Node, node_type: NodeType) -> Params | None:
@@ -191,15 +225,7 @@ def _cycles(graph: WorkflowGraph) -> Iterator[Problem]:
 
 
 def _asked_inputs(graph: WorkflowGraph) -> dict[str, ValueType]:
-    """Return what a run of this graph may be started with: field or node id, and type."""
-    asked: dict[str, ValueType] = {}
-    for node in graph.nodes:
-        params = REGISTRY[node.type].read_params(node.params)
-        if isinstance(params, RequestInputsParams):
-            asked |= {item.name: ValueType(item.type) for item in params.fields}
-        elif REGISTRY[node.type].evaluate and not REGISTRY[node.type].open_inputs:
-            asked[node.id] = REGISTRY[node.type].output
-    return asked
+    return {name: value_type for node in graph.nodes for name, value_type in inputs_asked_by(node).items()}
 
 
 def _supplied_problems(asked: Mapping[str, ValueType], inputs: Mapping[str, Value]) -> Iterator[Problem]:
@@ -217,17 +243,6 @@ def _supplied_problems(asked: Mapping[str, ValueType], inputs: Mapping[str, Valu
                 message=f"{asked[name]} is expected, but {value.type} was supplied",
                 where=f"inputs.{name}",
             )
-
-
-def _unsupplied_problems(graph: WorkflowGraph, inputs: Mapping[str, Value]) -> Iterator[Problem]:
-    for node in graph.nodes:
-        params = REGISTRY[node.type].read_params(node.params)
-        if isinstance(params, RequestInputsParams):
-            for item in params.fields:
-                if item.required and item.default is None and item.name not in inputs:
-                    yield _not_supplied(item.name, node.id, item.type)
-        elif isinstance(params, UploadImageParams) and not params.asset and node.id not in inputs:
-            yield _url_problem(node.id) if params.image_url else _not_supplied(node.id, node.id, "image")
 
 
 def _not_supplied(name: str, node_id: str, value_type: str) -> Problem:

@@ -16,6 +16,8 @@ from structlog import get_logger
 
 from shared import topology
 from shared.contracts.errors import UnavailableError
+from shared.messaging.consumer_watch import Consumer, ConsumerWatch
+from shared.messaging.settling import settle
 
 T = TypeVar("T")
 
@@ -41,7 +43,8 @@ class BatchConsumer(Generic[T]):
     `readers` gives for each queue how to decode its messages. The handler returns when all effects of the batch
     are safe; only then is the batch acknowledged. Guaranteed: a message that cannot be decoded, or that alone
     makes the handler fail, goes to its dead-letter queue and its neighbours do not; while the handler raises
-    UnavailableError the batch is kept and tried again; nothing is acknowledged before its effect.
+    UnavailableError the batch is kept and tried again; nothing is acknowledged before its effect. A queue that was
+    deleted is consumed again once it is there again, or `failure` raises; see `ConsumerWatch`.
     """
 
     def __init__(
@@ -49,6 +52,8 @@ class BatchConsumer(Generic[T]):
         channel: AbstractChannel,
         readers: Mapping[str, Callable[[bytes], T]],
         handle: Callable[[Sequence[T]], Awaitable[None]],
+        *,
+        watch: Callable[[Sequence[Consumer]], ConsumerWatch] = ConsumerWatch,
     ) -> None:
         self._channel = channel
         self._readers = readers
@@ -56,6 +61,8 @@ class BatchConsumer(Generic[T]):
         self._arrived: asyncio.Queue[tuple[str, AbstractIncomingMessage]] = asyncio.Queue()
         self._consumers: dict[str, AbstractQueue] = {}
         self._settled = _SettledTags()
+        self._make_watch = watch
+        self._watch: ConsumerWatch | None = None
         self._loop: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
@@ -66,6 +73,7 @@ class BatchConsumer(Generic[T]):
             queue = await topology.check_queue(self._channel, name)
             tag = await queue.consume(self._receiver(name))
             self._consumers[tag] = queue
+        self._watch = self._make_watch([(queue, tag) for tag, queue in self._consumers.items()])
         self._loop = asyncio.create_task(self._run(), name="batches")
 
     async def stop(self) -> None:
@@ -82,12 +90,24 @@ class BatchConsumer(Generic[T]):
 
     async def is_alive(self) -> bool:
         """Tell whether messages can come and are handled."""
-        return self._loop is not None and not self._loop.done() and not self._channel.is_closed
+        if self._loop is None or self._loop.done() or self._channel.is_closed:
+            return False
+        return self._watch is not None and await self._watch.passes()
 
     async def failure(self) -> None:
-        """Wait until the loop ends; raise what ended it. It ends by itself only through a defect."""
+        """Wait until no messages can come any more, or none are handled; raise the reason.
+
+        Raises UnavailableError `consumer_lost`; the loop ends by itself only through a defect.
+        """
         assert self._loop
-        await asyncio.shield(self._loop)
+        assert self._watch
+        watching = asyncio.create_task(self._watch.run())
+        try:
+            ended, _ = await asyncio.wait([self._loop, watching], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watching.cancel()
+        for task in ended:
+            task.result()
 
     def _receiver(self, queue: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
         async def receive(incoming: AbstractIncomingMessage) -> None:
@@ -164,20 +184,12 @@ class BatchConsumer(Generic[T]):
 
     async def _acknowledge(self, deliveries: Sequence[Delivery[T]]) -> None:
         for incoming, multiple in self._settled.plan([delivery.incoming for delivery in deliveries]):
-            await self._settle(incoming, incoming.ack(multiple=multiple))
+            await settle(incoming.ack(multiple=multiple), incoming.message_id)
 
     async def _dead_letter(self, incoming: AbstractIncomingMessage, reason: str) -> None:
         log.error("dead-lettered", message_id=incoming.message_id, reason=reason)
-        await self._settle(incoming, incoming.reject(requeue=False))
+        await settle(incoming.reject(requeue=False), incoming.message_id)
         self._settled.add(incoming)
-
-    async def _settle(self, incoming: AbstractIncomingMessage, settling: Awaitable[None]) -> None:
-        try:
-            await settling
-        except (AMQPError, OSError, RuntimeError) as err:
-            # The connection was lost after the effects were made safe: the broker delivers again, and the
-            # handler finds the repetition harmless. aio-pika raises RuntimeErrors for channels that are gone.
-            log.info("not settled", message_id=incoming.message_id, reason=str(err) or type(err).__name__)
 
 
 class _SettledTags:

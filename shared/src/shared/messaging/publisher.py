@@ -1,9 +1,10 @@
 """Publishing that either is confirmed by the broker or raises; never anything in between."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Protocol
 
 import aio_pika
 from aio_pika.abc import AbstractExchange, AbstractRobustChannel
@@ -11,13 +12,16 @@ from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 from structlog import get_logger
 
 from shared import topology
+from shared.contracts.commands import NodeAbandon
+from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError, invalid, unavailable
-from shared.contracts.messages import Message
 from shared.messaging.connection import connect
 
 CONTENT_TYPE = "application/json"
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024  # RabbitMQ 4 takes 16 MiB
 PUBLISH_TIMEOUT = 10.0  # seconds; a broker under a memory or disk alarm stops answering publishers
+
+Address = Callable[[Message], tuple[str, str]]  # of a message: exchange and routing key
 
 log = get_logger(__name__)
 
@@ -47,12 +51,29 @@ def to_amqp(message: Message, *, app_id: str) -> aio_pika.Message:
     )
 
 
+class MessagePublisher(Protocol):
+    """What publishes messages; see `Publisher` for what each method guarantees."""
+
+    async def publish(self, message: Message) -> None:
+        """Return once the message is safe."""
+        ...
+
+    async def publish_all(self, messages: Iterable[Message]) -> None:
+        """Return once all messages are safe."""
+        ...
+
+    def publish_unawaited(self, message: Message) -> None:
+        """Publish what matters only while it is fresh."""
+        ...
+
+
 class Publisher:
     """Publishes on a connection of its own, since the broker stops reading from publishers when it is in need."""
 
-    def __init__(self, channel: AbstractRobustChannel, *, app_id: str) -> None:
+    def __init__(self, channel: AbstractRobustChannel, *, app_id: str, address: Address = topology.address) -> None:
         self._channel = channel
         self._app_id = app_id
+        self._address = address
         self._exchanges: dict[str, AbstractExchange] = {}
         self._in_flight: dict[str, asyncio.Future[None]] = {}
         self._unawaited: set[asyncio.Task[None]] = set()
@@ -86,10 +107,6 @@ class Publisher:
         self._unawaited.add(task)
         task.add_done_callback(self._unawaited.discard)
 
-    async def check_queue(self, name: str) -> None:
-        """Raise UnavailableError if the queue is missing."""
-        await topology.check_queue(self._channel, name)
-
     async def drain(self) -> None:
         """Wait for what was published unawaited."""
         if self._unawaited:
@@ -107,11 +124,12 @@ class Publisher:
         return self._exchanges[name]
 
     async def _publish_confirmed(self, message: Message) -> None:
-        exchange_name, routing_key = topology.address(message)
+        exchange_name, routing_key = self._address(message)
         try:
             async with asyncio.timeout(PUBLISH_TIMEOUT):
                 exchange = await self._exchange(exchange_name)
-                await exchange.publish(to_amqp(message, app_id=self._app_id), routing_key, mandatory=True)
+                content = to_amqp(message, app_id=self._app_id)
+                await exchange.publish(content, routing_key, mandatory=not isinstance(message, NodeAbandon))
         except PublishError as err:
             raise unavailable(
                 "unroutable",
@@ -129,11 +147,13 @@ class Publisher:
 
 
 @asynccontextmanager
-async def open_publisher(url: str, *, app_id: str, patience: float) -> AsyncGenerator[Publisher]:
+async def open_publisher(
+    url: str, *, app_id: str, patience: float, address: Address = topology.address
+) -> AsyncGenerator[Publisher]:
     """Yield a publisher on a connection of its own; what it still has in flight is waited for at the end."""
     async with connect(url, name=f"{app_id} publisher", patience=patience) as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         assert isinstance(channel, AbstractRobustChannel)
-        publisher = Publisher(channel, app_id=app_id)
+        publisher = Publisher(channel, app_id=app_id, address=address)
         yield publisher
         await publisher.drain()

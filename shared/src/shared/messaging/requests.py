@@ -14,7 +14,7 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel
 from aio_pika.exceptions import AMQPError, PublishError
 
 from shared.contracts.errors import UnavailableError, unavailable
-from shared.contracts.queries import GetRun, ListRuns
+from shared.contracts.queries import AnyQuery
 from shared.messaging.publisher import CONTENT_TYPE
 from shared.topology import QUERIES
 
@@ -35,7 +35,7 @@ class Requests:
         await replies.consume(requests._receive, no_ack=True)
         return requests
 
-    async def ask(self, query: GetRun | ListRuns, queue: str, *, patience: float) -> bytes:
+    async def ask(self, query: AnyQuery, queue: str, *, patience: float) -> bytes:
         """Return the reply; raise UnavailableError `no_answer` if none comes within `patience` seconds."""
         message = self._to_amqp(query, patience)
         assert message.correlation_id
@@ -60,7 +60,7 @@ class Requests:
         if answer and not answer.done():
             answer.set_result(incoming.body)
 
-    def _to_amqp(self, query: GetRun | ListRuns, patience: float) -> aio_pika.Message:
+    def _to_amqp(self, query: AnyQuery, patience: float) -> aio_pika.Message:
         identity = str(uuid4())
         return aio_pika.Message(
             query.to_json(),

@@ -3,45 +3,28 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from shared.contracts.messages import (
-    Event,
-    NodeFailed,
-    NodeMessage,
-    NodeQueued,
-    NodeRetrying,
-    NodeSkipped,
-    NodeStarted,
-    NodeSucceeded,
-    RunFinished,
-    RunStarted,
-)
+from shared.contracts.events import Event, RunFinished, RunQueued, RunRejected, RunStarted, status_after
 from shared.contracts.queries import RunView
-from shared.contracts.states import FINAL_NODE_STATUSES, FINAL_RUN_STATUSES, NodeStatus
+from shared.contracts.states import FINAL_NODE_STATUSES, FINAL_RUN_STATUSES, NodeStatus, RunStatus
 
-_STATUS_AFTER: Mapping[type[NodeMessage], NodeStatus] = MappingProxyType(
-    {
-        NodeQueued: NodeStatus.QUEUED,
-        NodeStarted: NodeStatus.RUNNING,
-        NodeSucceeded: NodeStatus.SUCCESS,
-        NodeFailed: NodeStatus.FAILED,
-        NodeRetrying: NodeStatus.RETRYING,
-        NodeSkipped: NodeStatus.SKIPPED,
-    }
-)
 # An attempt only ever goes up in this order.
 _STAGES: Mapping[NodeStatus, int] = MappingProxyType(
     {NodeStatus.PENDING: 0, NodeStatus.QUEUED: 1, NodeStatus.RUNNING: 2, NodeStatus.RETRYING: 3}
-    | dict.fromkeys(FINAL_NODE_STATUSES, 3)
+    | dict.fromkeys(FINAL_NODE_STATUSES, 4)
+)
+_RUN_STAGES: Mapping[RunStatus, int] = MappingProxyType(
+    {RunStatus.QUEUED: 0, RunStatus.RUNNING: 1} | dict.fromkeys(FINAL_RUN_STATUSES, 2)
 )
 
 _Point = tuple[int, int]  # attempt, stage
 
 
 class Progress:
-    """What a client knows of a run: how far each node is, and whether the run has ended."""
+    """What a client knows of a run: how far each node is, how far the run is, and whether anything more will come."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, _Point] = {}
+        self._run_stage = 0
         self.ended = False
 
     def take(self, update: RunView | Event) -> None:
@@ -49,23 +32,32 @@ class Progress:
         match update:
             case RunView():
                 self._nodes = {node.node_id: (node.attempt, _STAGES[node.status]) for node in update.nodes or ()}
-                self.ended = update.status in FINAL_RUN_STATUSES
-            case RunStarted():
+                self._reach(update.status)
+            case RunQueued() | RunStarted():
+                self._reach(RunStatus.RUNNING if isinstance(update, RunStarted) else RunStatus.QUEUED)
                 for node in update.nodes:
-                    self._advance(node.node_id, (1, _STAGES[node.status]))
+                    self._advance(node.node_id, 1, node.status)
             case RunFinished():
-                self.ended = True
+                self._reach(update.status)
+            case RunRejected():
+                # Where its trigger id belongs to another run, this one will never be.
+                self.ended = self.ended or update.existing_run_id != update.run_id
             case _:
-                self._advance(update.node_id, (update.attempt, _STAGES[_STATUS_AFTER[type(update)]]))
+                self._advance(update.node_id, update.attempt, status_after(update))
 
     def lacks(self, view: RunView) -> bool:
-        """Tell whether the view knows of something that the client has not been told."""
-        if view.status in FINAL_RUN_STATUSES and not self.ended:
+        """Tell whether the view knows of something that the client has not been told, late results aside."""
+        if _RUN_STAGES[view.status] > self._run_stage:
             return True
         return any((node.attempt, _STAGES[node.status]) > self._known(node.node_id) for node in view.nodes or ())
+
+    def _reach(self, status: RunStatus) -> None:
+        self._run_stage = max(self._run_stage, _RUN_STAGES[status])
+        self.ended = self.ended or status in FINAL_RUN_STATUSES
 
     def _known(self, node_id: str) -> _Point:
         return self._nodes.get(node_id, (0, 0))
 
-    def _advance(self, node_id: str, point: _Point) -> None:
-        self._nodes[node_id] = max(self._known(node_id), point)
+    def _advance(self, node_id: str, attempt: int, status: NodeStatus | None) -> None:
+        if status is not None:
+            self._nodes[node_id] = max(self._known(node_id), (attempt, _STAGES[status]))

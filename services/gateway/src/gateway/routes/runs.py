@@ -1,11 +1,11 @@
-"""/api/workflows/runs: runs of all workflows, one run, and its live events."""
+"""/api/workflows/runs: runs of all workflows, one run, its live events, and what it is waiting for."""
 
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from gateway.dependencies import Connected
@@ -13,7 +13,7 @@ from gateway.problems import problem_responses
 from gateway.routes.workflows import Limit
 from gateway.run_stream import RunStream, to_sse
 from gateway.views import RunList
-from shared.contracts.queries import RunView
+from shared.contracts.queries import RunView, WhyReply
 
 RECHECK_PATIENCE = 2.0  # seconds that live events may wait while the tracker is asked
 
@@ -52,3 +52,13 @@ async def watch_run(stream: Annotated[RunStream, Depends(_open_stream)]) -> Asyn
     """
     async for update in stream.updates():
         yield to_sse(update)
+
+
+@router.get("/{runId}/why", response_model_exclude_none=True, responses=problem_responses(HTTPStatus.NOT_FOUND))
+async def explain_run(
+    run_id: RunId,
+    connected: Connected,
+    node: Annotated[str | None, Query(description="id of the node to explain; else those that have not ended")] = None,
+) -> WhyReply:
+    """Tell what a run, or one node of it, is waiting for; one that has ended waits for nothing."""
+    return await connected.explanations.why(run_id, node)

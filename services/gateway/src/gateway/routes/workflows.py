@@ -8,12 +8,12 @@ from fastapi import APIRouter, Path, Query, Response
 
 from gateway.dependencies import Connected
 from gateway.problems import problem_responses
+from gateway.routes.starting import START_ERRORS, IdempotencyKey, located, with_key
 from gateway.views import ExecuteRequest, RunList, WorkflowDraft, WorkflowList, WorkflowView
 from shared.contracts.errors import InvalidInputError
 from shared.contracts.graph import read_graph
-from shared.contracts.messages import RunStart
 from shared.contracts.queries import MAX_PAGE, RunView
-from shared.contracts.validation import ensure_startable, find_problems
+from shared.contracts.validation import find_problems
 
 UNTITLED = "untitled"
 
@@ -64,25 +64,20 @@ async def get_workflow(workflow_id: WorkflowId, connected: Connected) -> Workflo
     "/{workflowId}/execute",
     status_code=HTTPStatus.ACCEPTED,
     response_model_exclude_none=True,
-    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=problem_responses(*START_ERRORS),
 )
 async def execute_workflow(
-    workflow_id: WorkflowId, connected: Connected, response: Response, request: ExecuteRequest | None = None
+    workflow_id: WorkflowId,
+    connected: Connected,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+    request: ExecuteRequest | None = None,
 ) -> RunView:
-    """Start a run of the latest version. Accepted means that the start is safe in the broker."""
-    request = request or ExecuteRequest()
-    workflow = await connected.workflows.get(workflow_id)
-    ensure_startable(workflow.graph, request.inputs)
-    message = RunStart(
-        run_id=request.run_id or uuid4(),
-        graph=workflow.graph.model_copy(update={"name": workflow.name}),
-        inputs=request.inputs,
-        workflow_id=workflow.id,
-        workflow_version=workflow.version,
-        trigger_run_id=request.trigger_run_id,
-    )
-    response.headers["Location"] = f"/api/workflows/runs/{message.run_id}"
-    return await connected.runs.start(message)
+    """Start a run of the latest version, or of a part of it. Accepted means that the start is safe in the broker."""
+    request = with_key(request or ExecuteRequest(), idempotency_key)
+    subject = f"execute {workflow_id}"
+    run = await connected.starts.start(subject, request, lambda: connected.plans.execute(workflow_id, request))
+    return located(run, response)
 
 
 @router.get("/{workflowId}/runs", response_model_exclude_none=True, responses=problem_responses(HTTPStatus.NOT_FOUND))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.contracts.events import Usage
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
@@ -29,14 +31,12 @@ class ModelRequest:
 class ModelReply:
     """A usable answer: `text` is never empty.
 
-    `model` is the one that the server says has answered (the one asked for where it says none). Token
-    counts and the finish reason are None where the server does not report them.
+    `usage.model` is the one that the server says has answered (the one asked for where it says none). Token
+    counts and the finish reason are None where the server does not report them, the cost where nobody knows it.
     """
 
     text: str
-    model: str
-    input_tokens: int | None
-    output_tokens: int | None
+    usage: Usage
     finish_reason: str | None
 
 
@@ -57,7 +57,7 @@ class ModelError(Exception):
     """A call that gave no usable reply.
 
     `retryable` says whether the same call may succeed later; `retry_after` is the wait in seconds that
-    the server asked for. Token counts are known only where the server answered, and charged, in vain.
+    the server asked for. `usage` is known only where the server answered, and charged, in vain.
     """
 
     def __init__(
@@ -67,13 +67,11 @@ class ModelError(Exception):
         *,
         retryable: bool,
         retry_after: float | None = None,
-        input_tokens: int | None = None,
-        output_tokens: int | None = None,
+        usage: Usage | None = None,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.retryable = retryable
         self.retry_after = retry_after
-        self.input_tokens = input_tokens
-        self.output_tokens = output_tokens
+        self.usage = usage

@@ -24,13 +24,17 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """An answer with its cost in tokens; `text` is None if and only if there is a refusal."""
+    """An answer with its cost in tokens; `text` is None if and only if there is a refusal.
+
+    `cost` is in US dollars; None is not reported.
+    """
 
     text: str | None
     refusal: str | None
     finish_reason: Literal["stop", "length"]
     prompt_tokens: int
     completion_tokens: int
+    cost: float | None = None
 
 
 def answer(request: ChatRequest, pictures: Sequence[Measurement]) -> Completion:

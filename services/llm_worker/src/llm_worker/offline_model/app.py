@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import anyio
@@ -28,6 +28,7 @@ from llm_worker.offline_model.behaviours import (
     Refuse,
     Slow,
     Stall,
+    cost_of,
     parse_model_name,
 )
 from llm_worker.offline_model.board import CallBoard
@@ -82,6 +83,7 @@ class _ChatEndpoint:
             return early
         pictures = await run_sync(_measure_all, chat.image_urls, limiter=self.decoders)
         completion = (refuse if isinstance(behaviour, Refuse) else answer)(chat, pictures)
+        completion = replace(completion, cost=cost_of(behaviour))
         call_id = f"chatcmpl-{hashlib.sha256(body).hexdigest()[:24]}"
         return _deliver(completion, chat, call_id, dropped=isinstance(behaviour, Drop))
 

@@ -1,5 +1,6 @@
 """How the stand-in can be told to behave: normally, slowly, or like a provider in trouble."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,9 +10,12 @@ from shared.contracts.errors import InvalidInputError, invalid
 MODEL = "offline"
 _MAX_DELAY_MS = 600_000
 _MAX_RETRY_AFTER = 3600
+_MAX_COST = 1_000_000
+_COST = re.compile(r"\d{1,7}(\.\d{1,9})?", re.ASCII)
 _USAGE = (
-    "offline, offline:slow=<milliseconds>, offline:<status 400-599>, offline:<status>=<Retry-After in "
-    "seconds>, offline:garbage, offline:drop, offline:stall, offline:hold, offline:refuse"
+    "offline, offline:cost=<US dollars>, offline:slow=<milliseconds>, offline:<status 400-599>, "
+    "offline:<status>=<Retry-After in seconds>, offline:garbage, offline:drop, offline:stall, offline:hold, "
+    "offline:refuse"
 )
 
 
@@ -23,13 +27,19 @@ class _Behaviour(BaseModel):
     times: int = Field(default=1, ge=1, le=1_000_000)
 
 
-class Answer(_Behaviour):
+class _Answering(_Behaviour):
+    """What the behaviours share that end in an answer: the `usage.cost` that it reports, in US dollars, if any."""
+
+    cost: float | None = Field(default=None, ge=0, le=_MAX_COST)
+
+
+class Answer(_Answering):
     """Answer at once."""
 
     kind: Literal["answer"] = "answer"
 
 
-class Slow(_Behaviour):
+class Slow(_Answering):
     """Answer after a delay in milliseconds."""
 
     kind: Literal["slow"] = "slow"
@@ -62,19 +72,24 @@ class Stall(_Behaviour):
     kind: Literal["stall"] = "stall"
 
 
-class Hold(_Behaviour):
+class Hold(_Answering):
     """Answer when released through the control endpoint."""
 
     kind: Literal["hold"] = "hold"
 
 
-class Refuse(_Behaviour):
+class Refuse(_Answering):
     """Answer with a refusal in place of a text."""
 
     kind: Literal["refuse"] = "refuse"
 
 
 Behaviour = Annotated[Answer | Slow | Fail | Garbage | Drop | Stall | Hold | Refuse, Field(discriminator="kind")]
+
+
+def cost_of(behaviour: Behaviour) -> float | None:
+    """Return what an answer is to be said to have cost, in US dollars; None if nothing is to be said."""
+    return behaviour.cost if isinstance(behaviour, _Answering) else None
 
 
 def parse_model_name(name: str) -> Behaviour:
@@ -97,6 +112,8 @@ def parse_model_name(name: str) -> Behaviour:
 def _parse_word(word: str) -> Behaviour:
     kind, equals, value = word.partition("=")
     match kind:
+        case "cost" if _COST.fullmatch(value) and float(value) <= _MAX_COST:
+            return Answer(cost=float(value))
         case "slow":
             return Slow(delay_ms=_number(value, word, lowest=0, highest=_MAX_DELAY_MS))
         case _ if kind.isdecimal():

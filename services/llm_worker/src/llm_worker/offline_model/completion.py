@@ -58,12 +58,15 @@ def _deltas(completion: Completion) -> Iterator[tuple[dict[str, Any], str | None
     yield {}, completion.finish_reason
 
 
-def _usage(completion: Completion) -> dict[str, int]:
-    return {
+def _usage(completion: Completion) -> dict[str, float]:
+    usage: dict[str, float] = {
         "prompt_tokens": completion.prompt_tokens,
         "completion_tokens": completion.completion_tokens,
         "total_tokens": completion.prompt_tokens + completion.completion_tokens,
     }
+    if completion.cost is not None:
+        usage["cost"] = completion.cost  # as OpenRouter does; OpenAI itself reports none
+    return usage
 
 
 def _event(chunk: dict[str, Any]) -> bytes:

@@ -1,18 +1,19 @@
 """decide(state, event) -> [message]: what has to be told to others because of an event.
 
-`state` is the run after the event. For an event that is delivered again the run may have gone on since: what it
-caused is found by the mark that it left on the nodes, and jobs whose nodes have ended are not published again.
+`state` is the run after the event, and maybe after others that followed. What the event caused is found by the mark
+that it left on the nodes; what has become of a node since is told by what caused that. So the messages of an event that
+is delivered again are those of the first time, less what is past.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 
-from orchestrator.domain.plan import value_at
-from orchestrator.domain.state import JournalEvent, RunAccepted, RunState
-from shared.contracts.messages import (
-    JobInput,
-    Message,
-    NodeExecute,
+from orchestrator.domain.state import JournalEvent, NodesCached, RunAccepted, RunState
+from shared.contracts.commands import JobInput, NodeAbandon, NodeExecute, NodeExpire
+from shared.contracts.envelope import Message
+from shared.contracts.errors import Problem
+from shared.contracts.events import (
+    NodeCancelled,
     NodeFailed,
     NodeQueued,
     NodeRetrying,
@@ -20,69 +21,60 @@ from shared.contracts.messages import (
     NodeSucceeded,
     NodeSummary,
     RunFinished,
+    RunQueued,
     RunStarted,
 )
-from shared.contracts.states import NodeStatus
+from shared.contracts.states import NodeStatus, RunStatus
 from shared.contracts.values import RecordValue
+
+MAX_RESULT_BYTES = 8 * 1024 * 1024  # of the collected result, as JSON; the nodes' outputs are kept in any case
 
 
 def decide(state: RunState, event: JournalEvent) -> list[Message]:
     """Return the messages that follow from an event; asked again later, the same ones less what is past."""
+    assert not isinstance(event, NodesCached), "what it did belongs to the event that caused it"
     messages: list[Message] = []
-    if isinstance(event, RunAccepted):
+    if isinstance(event, RunAccepted) and state.status is RunStatus.QUEUED:
+        messages.append(_run_queued(state))
+    if state.begun_by == event.message_id:
         messages.append(_run_started(state))
-        messages += (message for node_id in state.nodes for message in _jobs(state, node_id, event))
-    else:
-        messages += _jobs(state, event.node_id, event)
-        messages += _retrying(state, event)
-        messages += (message for node_id in _touched(state, event) for message in _consequences(state, node_id, event))
+    if isinstance(event, NodeExpire):
+        messages.append(NodeAbandon(**event.about))
+    for node_id in state.caused.get(event.message_id, ()):
+        if state.nodes[node_id].cause == event.message_id:
+            messages += _about_node(state, node_id, event)
     if state.finished_by == event.message_id:
-        messages.append(_run_finished(state, event))
+        messages.append(_run_finished(state))
     return messages
 
 
-def _touched(state: RunState, event: JournalEvent) -> Iterator[str]:
-    """Yield the nodes behind the event's node that this event changed, nearest first."""
-    assert not isinstance(event, RunAccepted)
-    seen = {event.node_id}
-    reached = [event.node_id]
-    for node_id in reached:
-        for following in state.plan.successors[node_id]:
-            if following not in seen and state.nodes[following].cause == event.message_id:
-                seen.add(following)
-                reached.append(following)
-                yield following
+def _about_node(state: RunState, node_id: str, event: JournalEvent) -> Iterator[Message]:
+    node, about = state.nodes[node_id], state.attempt_at(node_id)
+    match node.status:
+        case NodeStatus.QUEUED:
+            yield _job(state, node_id)
+            yield NodeQueued(**about, at=node.queued_at or event.at)
+        case NodeStatus.RETRYING if node.retry_at and node.error:
+            yield NodeRetrying(**about, at=event.at, error=node.error, retry_at=node.retry_at)
+        case NodeStatus.SUCCESS if node.output and not _is_told(state, node_id, event):
+            yield NodeSucceeded(**about, at=event.at, output=node.output, cached=node.cached)
+        case NodeStatus.FAILED if node.error and not _is_told(state, node_id, event):
+            yield NodeFailed(**about, at=event.at, error=node.error)
+        case NodeStatus.SKIPPED:
+            yield NodeSkipped(**about, at=event.at, because_of=_unsuccessful_predecessor(state, node_id))
+        case NodeStatus.CANCELLED:
+            yield NodeCancelled(**about, at=event.at)
+            if node.queued_at:
+                yield NodeAbandon(**about)
+        case _:
+            return
 
 
-def _jobs(state: RunState, node_id: str, event: JournalEvent) -> Iterator[Message]:
-    node = state.nodes[node_id]
-    if node.status is NodeStatus.QUEUED and node.cause == event.message_id:
-        about = state.attempt_at(node_id)
-        yield NodeExecute(
-            **about,
-            params=state.plan.nodes[node_id].params,
-            inputs=_job_inputs(state, node_id),
-            last_attempt=node.attempt >= state.plan.retry_policy(node_id).max_attempts,
-        )
-        yield NodeQueued(**about, at=event.at)
-
-
-def _retrying(state: RunState, event: JournalEvent) -> Iterator[Message]:
-    if not isinstance(event, NodeFailed):
-        return
-    node = state.nodes[event.node_id]
-    if node.retry_at and node.cause == event.message_id:
-        yield NodeRetrying(**event.about, at=event.at, error=event.error, retry_at=node.retry_at)
-
-
-def _consequences(state: RunState, node_id: str, event: JournalEvent) -> Iterator[Message]:
-    yield from _jobs(state, node_id, event)
-    node = state.nodes[node_id]
-    if state.plan.node_type(node_id).evaluate and node.output:
-        yield NodeSucceeded(**state.attempt_at(node_id), at=event.at, output=node.output)
-    if node.status is NodeStatus.SKIPPED:
-        because_of = _unsuccessful_predecessor(state, node_id)
-        yield NodeSkipped(**state.attempt_at(node_id), at=event.at, because_of=because_of)
+def _is_told(state: RunState, node_id: str, event: JournalEvent) -> bool:
+    """Tell whether everybody knows of a node's end already: from its worker, or from the run's start."""
+    if isinstance(event, NodeSucceeded | NodeFailed):
+        return node_id == event.node_id
+    return state.begun_by == event.message_id and state.nodes[node_id].status is NodeStatus.SUCCESS
 
 
 def _unsuccessful_predecessor(state: RunState, node_id: str) -> str:
@@ -91,67 +83,101 @@ def _unsuccessful_predecessor(state: RunState, node_id: str) -> str:
     return next(source for source in sources if state.nodes[source].status in ended_badly)
 
 
-def _job_inputs(state: RunState, node_id: str) -> dict[str, tuple[JobInput, ...]]:
-    inputs: dict[str, tuple[JobInput, ...]] = {}
-    for edge in state.plan.incoming[node_id]:
-        output = state.nodes[edge.source].output
-        value = value_at(output, edge.source_handle) if output else None
-        if value:
-            brought = JobInput(source=state.plan.nodes[edge.source].label, value=value)
-            inputs[edge.target_handle] = (*inputs.get(edge.target_handle, ()), brought)
-    return inputs
-
-
-def _run_started(state: RunState) -> RunStarted:
-    command = state.accepted.command
-    return RunStarted(
-        run_id=command.run_id,
-        at=state.accepted.at,
-        workflow_id=command.workflow_id,
-        workflow_version=command.workflow_version,
-        workflow_name=command.graph.name,
-        trigger_run_id=command.trigger_run_id,
-        nodes=tuple(_summary(state, node_id) for node_id in state.nodes),
+def _job(state: RunState, node_id: str) -> NodeExecute:
+    node = state.nodes[node_id]
+    return NodeExecute(
+        **state.attempt_at(node_id),
+        params=state.plan.nodes[node_id].params,
+        inputs=job_inputs(state, node_id),
+        last_attempt=node.attempt >= state.plan.retry_policy(node_id).max_attempts,
+        timeout=state.plan.timeout(node_id),
+        lane=node.lane,
     )
 
 
+def job_inputs(state: RunState, node_id: str) -> dict[str, tuple[JobInput, ...]]:
+    """Return what a node's job brings along: by input handle, in the order of the edges."""
+    brought = state.plan.inputs_of(node_id, lambda source: state.nodes[source].output)
+    return {
+        handle: tuple(JobInput(source=state.plan.nodes[source].label, value=value) for source, value in values)
+        for handle, values in brought.items()
+    }
+
+
+def _run_queued(state: RunState) -> RunQueued:
+    return RunQueued.model_validate(_taken(state), by_name=True)
+
+
+def _run_started(state: RunState) -> RunStarted:
+    return RunStarted.model_validate(_taken(state), by_name=True)
+
+
+def _taken(state: RunState) -> dict[str, object]:
+    command = state.accepted.command
+    return {
+        "run_id": command.run_id,
+        "at": state.accepted.at,
+        "workflow_id": command.workflow_id,
+        "workflow_version": command.workflow_version,
+        "workflow_name": command.graph.name,
+        "trigger_run_id": command.trigger_run_id,
+        "resumed_from": command.resumed_from,
+        "command": command,
+        "nodes": tuple(_summary(state, node_id) for node_id in state.plan.nodes),
+    }
+
+
 def _summary(state: RunState, node_id: str) -> NodeSummary:
-    """Return the node as it was right after the run was accepted, whatever has become of it since."""
+    """Return the node as it was right after the run began, whatever has become of it since."""
     node = state.nodes[node_id]
-    evaluated = node.cause == state.accepted.message_id and node.status is NodeStatus.SUCCESS
+    has_output = state.begun_by is not None and node.cause == state.begun_by and node.status is NodeStatus.SUCCESS
     return NodeSummary(
         node_id=node_id,
         node_type=state.plan.nodes[node_id].type,
         name=state.plan.nodes[node_id].name,
-        status=NodeStatus.SUCCESS if evaluated else NodeStatus.PENDING,
-        output=node.output if evaluated else None,
+        status=NodeStatus.SUCCESS if has_output else NodeStatus.PENDING,
+        output=node.output if has_output else None,
+        cached=has_output and node.cached,
     )
 
 
-def _run_finished(state: RunState, event: JournalEvent) -> RunFinished:
+def _run_finished(state: RunState) -> RunFinished:
     counts = Counter(node.status for node in state.nodes.values())
+    result, problems = _result(state)
+    assert state.finished_at
     return RunFinished(
-        run_id=event.run_id,
-        at=event.at,
+        run_id=state.accepted.run_id,
+        at=state.finished_at,
         status=state.status,
         total_nodes=len(state.nodes),
         successful_nodes=counts[NodeStatus.SUCCESS],
         failed_nodes=counts[NodeStatus.FAILED],
         skipped_nodes=counts[NodeStatus.SKIPPED],
         cancelled_nodes=counts[NodeStatus.CANCELLED],
-        nodes={node_id: node.status for node_id, node in state.nodes.items()},
-        result=_result(state),
-        problems=state.accepted.problems,
+        cached_nodes=sum(node.cached for node in state.nodes.values()),
+        tokens=state.tokens,
+        cost=state.cost,
+        nodes={node_id: state.nodes[node_id].status for node_id in state.plan.nodes},
+        result=result,
+        problems=(*state.accepted.problems, *problems),
     )
 
 
-def _result(state: RunState) -> RecordValue | None:
-    """Return what the response nodes collected, by result name; None where there is no response."""
+def _result(state: RunState) -> tuple[RecordValue | None, tuple[Problem, ...]]:
+    """Return what the response nodes collected, by result name (None where there is no response), or why not."""
     collected = [
         node.output
-        for node_id, node in state.nodes.items()
-        if state.plan.node_type(node_id).open_inputs and isinstance(node.output, RecordValue)
+        for node_id in state.plan.nodes
+        if state.plan.node_type(node_id).open_inputs and isinstance((node := state.nodes[node_id]).output, RecordValue)
     ]
     if not collected:
-        return None
-    return RecordValue(fields={name: value for record in collected for name, value in record.fields.items()})
+        return None, ()
+    result = RecordValue(fields={name: value for record in collected for name, value in record.fields.items()})
+    if len(result.to_json()) <= MAX_RESULT_BYTES:
+        return result, ()
+    problem = Problem(
+        code="result_too_large",
+        message=f"the collected results have more than {MAX_RESULT_BYTES:,} bytes, and are left out here",
+        fix="read the outputs of the nodes",
+    )
+    return None, (problem,)

@@ -1,187 +1,166 @@
 """evolve(state, event) -> state: what an event makes of a run."""
 
-from collections import deque
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from orchestrator.domain.plan import Plan, make_plan, value_at
-from orchestrator.domain.state import JournalEvent, NodeState, RunAccepted, RunState
-from shared.contracts.graph import WorkflowGraph
-from shared.contracts.messages import NodeFailed, NodeRetry, NodeSucceeded
-from shared.contracts.node_types import Supplied
-from shared.contracts.states import (
-    IllegalTransitionError,
-    NodeStatus,
-    RunStatus,
-    final_run_status,
-    node_transition,
-    run_transition,
+from immutables import Map
+
+from orchestrator.domain.change import Change
+from orchestrator.domain.plan import make_plan
+from orchestrator.domain.state import (
+    JournalEvent,
+    NodeEvent,
+    NodesCached,
+    NodeState,
+    RunAccepted,
+    RunCancelled,
+    RunEvent,
+    RunState,
 )
-from shared.contracts.values import Value
+from shared.contracts.commands import NodeExpire, NodeRetry, RunAdmit, RunExpire, RunStart
+from shared.contracts.errors import Problem
+from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded, Usage
+from shared.contracts.graph import WorkflowGraph
+from shared.contracts.scopes import Selection
+from shared.contracts.states import IllegalTransitionError, NodeStatus, RunStatus, run_transition
 
 
 class UnknownNodeError(Exception):
     """A result names a node that its run does not have."""
 
 
-def is_repeat(state: RunState, event: NodeSucceeded | NodeFailed | NodeRetry) -> bool:
-    """Tell whether an event changes nothing, because what it is about is past.
+def selection_of(command: RunStart) -> Selection:
+    """Return what of its graph a command wants executed."""
+    return Selection(command.scope, command.selected, command.given)
+
+
+def is_news(state: RunState, event: NodeEvent) -> bool:
+    """Tell whether an event about a node changes anything: not if it is a repetition, or about an attempt that is past.
 
     Raises UnknownNodeError, or IllegalTransitionError for a node that was never handed to a worker.
     """
     node = state.nodes.get(event.node_id)
     if node is None:
         raise UnknownNodeError(event.message_id)
+    if event.message_id in state.caused:
+        return False
     if node.status is NodeStatus.PENDING:
         raise IllegalTransitionError(f"{event.message_id}: the node was never queued")
-    if isinstance(event, NodeRetry):
-        return node.status is not NodeStatus.RETRYING or event.attempt != node.attempt + 1
-    return node.status is not NodeStatus.QUEUED or event.attempt != node.attempt
-
-
-def retry_at(state: RunState, event: NodeFailed) -> datetime | None:
-    """Return when the next attempt is due after a failed one; None if there is to be none."""
-    policy = state.plan.retry_policy(event.node_id)
-    if not event.retryable or event.attempt >= policy.max_attempts:
-        return None
-    pause = policy.pause(event.attempt, key=event.message_id, retry_after=event.retry_after)
-    return event.at + timedelta(seconds=pause)
+    match event:
+        case NodeRetry():
+            return node.retry_at is not None and event.attempt == node.attempt + 1
+        case NodeLasting():
+            return node.status is NodeStatus.QUEUED and event.attempt == node.attempt and node.started_at is None
+        case _:
+            return node.status is NodeStatus.QUEUED and event.attempt == node.attempt
 
 
 def evolve(state: RunState | None, event: JournalEvent) -> RunState:
-    """Return the run after the event; a repeated result returns the state that was given."""
-    match event:
-        case RunAccepted():
-            return state or _begin(event)
-        case NodeSucceeded() | NodeFailed() | NodeRetry():
-            if state is None:
-                raise IllegalTransitionError(f"{event.message_id}: the run was never accepted")
-            return state if is_repeat(state, event) else _apply(state, event)
+    """Return the run after the event; one that changes nothing returns the state that was given."""
+    if isinstance(event, RunAccepted):
+        return state or _accept(event)
+    if state is None:
+        raise IllegalTransitionError(f"{event.message_id}: the run was never accepted")
+    if isinstance(event, NodesCached):
+        return _reuse(state, event)
+    if isinstance(event, RunEvent):
+        return state if state.finished_by else _change_run(state, event)
+    return _change_node(state, event) if is_news(state, event) else state
 
 
-def _begin(event: RunAccepted) -> RunState:
+def _accept(event: RunAccepted) -> RunState:
     if event.problems:
-        plan = make_plan(WorkflowGraph(nodes=()))
-        return RunState(event, plan, {}, 0, status=RunStatus.FAILED, finished_by=event.message_id)
-    plan = make_plan(event.command.graph)
+        nothing = RunState(event, make_plan(WorkflowGraph(nodes=())))
+        return replace(nothing, status=RunStatus.FAILED, finished_by=event.message_id, finished_at=event.at)
+    command = event.command
+    plan = make_plan(selection_of(command).restrict(command.graph))
     nodes = {node_id: NodeState(waiting_for=plan.predecessor_count(node_id)) for node_id in plan.nodes}
-    change = _Change(RunState(event, plan, nodes, len(nodes)), event.message_id)
-    for node_id, node in nodes.items():
-        if node.waiting_for == 0:
+    state = RunState(event, plan, Map(nodes), open_nodes=len(nodes))
+    return state if command.options.concurrency else _begin(state, event.message_id, event.at)
+
+
+def _begin(state: RunState, cause: str, at: datetime) -> RunState:
+    begun = replace(state, status=run_transition(state.status, RunStatus.RUNNING), begun_by=cause)
+    change = Change(begun, cause, at)
+    for node_id, output in state.accepted.command.given.items():
+        change.succeed(node_id, output, cached=True)
+    for node_id in state.plan.nodes:
+        if state.nodes[node_id].waiting_for == 0 and node_id not in state.accepted.command.given:
             change.make_ready(node_id)
     return change.result()
 
 
-def _apply(state: RunState, event: NodeSucceeded | NodeFailed | NodeRetry) -> RunState:
-    change = _Change(state, event.message_id)
+def _change_run(state: RunState, event: RunEvent) -> RunState:
     match event:
-        case NodeSucceeded():
-            change.succeed(event.node_id, event.output)
-        case NodeRetry():
-            change.become(event.node_id, NodeStatus.QUEUED, attempt=event.attempt)
-        case NodeFailed() if due := retry_at(state, event):
-            change.become(event.node_id, NodeStatus.RETRYING, retry_at=due)
-        case NodeFailed():
-            change.end(event.node_id, NodeStatus.FAILED)
+        case RunAdmit():
+            return _begin(state, event.message_id, event.at) if state.status is RunStatus.QUEUED else state
+        case RunCancelled():
+            change = Change(state, event.message_id, event.at)
+            change.cancel()
+        case RunExpire():
+            change = Change(state, event.message_id, event.at)
+            change.give_up(_run_timed_out(state))
     return change.result()
 
 
-class _Change:
-    """One event's effect while it spreads: from a node that ended to the nodes behind it."""
-
-    def __init__(self, state: RunState, cause: str) -> None:
-        self._state = state
-        self._cause = cause
-        self._changed: dict[str, NodeState] = {}
-        self._ended: deque[str] = deque()
-
-    @property
-    def _plan(self) -> Plan:
-        return self._state.plan
-
-    def _node(self, node_id: str) -> NodeState:
-        return self._changed.get(node_id) or self._state.nodes[node_id]
-
-    def succeed(self, node_id: str, output: Value) -> None:
-        self.end(node_id, NodeStatus.SUCCESS, output)
-
-    def end(self, node_id: str, status: NodeStatus, output: Value | None = None) -> None:
-        self.become(node_id, status, output=output)
-        self._ended.append(node_id)
-
-    def become(
-        self,
-        node_id: str,
-        status: NodeStatus,
-        *,
-        output: Value | None = None,
-        attempt: int | None = None,
-        retry_at: datetime | None = None,
-    ) -> None:
-        node = self._node(node_id)
-        self._changed[node_id] = replace(
-            node,
-            status=node_transition(node.status, status),
-            attempt=attempt or node.attempt,
-            output=output,
-            retry_at=retry_at,
-            cause=self._cause,
-        )
-
-    def make_ready(self, node_id: str) -> None:
-        """Evaluate an inline node at once; queue any other."""
-        node_type = self._plan.node_type(node_id)
-        if node_type.evaluate is None:
-            self.become(node_id, NodeStatus.QUEUED)
-            return
-        supplied = Supplied(
-            node_id=node_id,
-            params=node_type.read_params(self._plan.nodes[node_id].params),
-            inputs=self._inputs(node_id),
-            run_inputs=self._state.accepted.command.inputs,
-        )
-        self.succeed(node_id, node_type.evaluate(supplied))
-
-    def result(self) -> RunState:
-        """Let the effect spread to its end, then return the run as it is afterwards."""
-        while self._ended:
-            self._spread_from(self._ended.popleft())
-        nodes = {**self._state.nodes, **self._changed}
-        newly_final = sum(
-            node.is_final and not self._state.nodes[node_id].is_final for node_id, node in self._changed.items()
-        )
-        state = replace(self._state, nodes=nodes, open_nodes=self._state.open_nodes - newly_final)
-        if state.open_nodes:
-            return state
-        return replace(state, status=run_transition(state.status, _final_status(state)), finished_by=self._cause)
-
-    def _spread_from(self, ended: str) -> None:
-        succeeded = self._node(ended).status is NodeStatus.SUCCESS
-        for following in self._plan.successors[ended]:
-            node = self._node(following)
-            if node.status is not NodeStatus.PENDING:
-                continue
-            if not succeeded:
-                self.end(following, NodeStatus.SKIPPED)
-                continue
-            self._changed[following] = replace(node, waiting_for=node.waiting_for - 1)
-            if node.waiting_for == 1:
-                self.make_ready(following)
-
-    def _inputs(self, node_id: str) -> Mapping[str, tuple[Value, ...]]:
-        inputs: dict[str, tuple[Value, ...]] = {}
-        for edge in self._plan.incoming[node_id]:
-            output = self._node(edge.source).output
-            value = value_at(output, edge.source_handle) if output else None
-            if value:
-                inputs[edge.target_handle] = (*inputs.get(edge.target_handle, ()), value)
-        return inputs
+def _change_node(state: RunState, event: NodeEvent) -> RunState:
+    if isinstance(event, NodeSucceeded | NodeFailed):
+        state = _with_usage(state, event.usage)
+    change = Change(state, event.message_id, event.at)
+    match event:
+        case NodeSucceeded():
+            change.succeed(event.node_id, event.output)
+        case NodeLasting():
+            change.note_start(event.node_id, event.started_at)
+        case NodeRetry():
+            change.try_again(event.node_id)
+        case NodeFailed():
+            change.fail_attempt(event.node_id, event.error, retry_at(state, event))
+        case NodeExpire():
+            failure = timed_out(state, event)
+            change.fail_attempt(event.node_id, failure.error, retry_at(state, failure))
+    return change.result()
 
 
-def _final_status(state: RunState) -> RunStatus:
-    workers = {node_id for node_id in state.nodes if state.plan.node_type(node_id).queue}
-    return final_run_status(
-        worker_nodes=(state.nodes[node_id].status for node_id in workers),
-        others=(node.status for node_id, node in state.nodes.items() if node_id not in workers),
+def _reuse(state: RunState, event: NodesCached) -> RunState:
+    change = Change(state, event.cause, event.at)
+    for node_id, output in event.outputs.items():
+        change.succeed(node_id, output, cached=True)
+    return change.result()
+
+
+def retry_at(state: RunState, failure: NodeFailed) -> datetime | None:
+    """Return when the next attempt is due after a failed one; None if there is to be none."""
+    policy = state.plan.retry_policy(failure.node_id)
+    if not failure.retryable or failure.attempt >= policy.max_attempts:
+        return None
+    pause = policy.pause(failure.attempt, key=failure.message_id, retry_after=failure.retry_after)
+    return failure.at + timedelta(seconds=pause)
+
+
+def timed_out(state: RunState, event: NodeExpire) -> NodeFailed:
+    """Return how an attempt failed whose time is over; a worker says the same of its own accord, if it can."""
+    seconds = state.plan.timeout(event.node_id)
+    error = Problem(
+        code="node_timeout",
+        message=f"no result came within {seconds:g} s of work",
+        node_id=event.node_id,
+        fix="look at the workers of this type; or allow the node a longer timeout",
     )
+    return NodeFailed(**event.about, at=event.at, error=error, retryable=True)
+
+
+def _run_timed_out(state: RunState) -> Problem:
+    seconds = state.accepted.command.options.timeout
+    return Problem(
+        code="run_timeout",
+        message=f"the run did not end within {seconds:g} s",
+        fix="resume it with a longer timeout: what has succeeded is kept",
+    )
+
+
+def _with_usage(state: RunState, usage: Usage | None) -> RunState:
+    if usage is None:
+        return state
+    tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
+    return replace(state, tokens=state.tokens + tokens, cost=state.cost + (usage.cost or 0.0))

@@ -1,6 +1,6 @@
 """A workflow graph, indexed for execution; it never changes while a run goes on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.contracts.graph import Edge, Node, WorkflowGraph
@@ -24,6 +24,28 @@ class Plan:
     def retry_policy(self, node_id: str) -> RetryPolicy:
         """Return the node's own policy, else that of its type."""
         return self.nodes[node_id].retry or self.node_type(node_id).retry
+
+    def timeout(self, node_id: str) -> float:
+        """Return how many seconds an attempt may take: the node's own, else that of its type."""
+        return self.nodes[node_id].timeout or self.node_type(node_id).timeout
+
+    def may_reuse(self, node_id: str) -> bool:
+        """Tell whether an earlier output for equal input may be reused: the node's own word, else that of its type."""
+        own = self.nodes[node_id].cache
+        node_type = self.node_type(node_id)
+        return node_type.queue is not None and (node_type.cache if own is None else own)
+
+    def inputs_of(
+        self, node_id: str, output_of: Callable[[str], Value | None]
+    ) -> Mapping[str, Sequence[tuple[str, Value]]]:
+        """Return what the edges bring into a node: by input handle, in their order, each with its source's id."""
+        inputs: dict[str, list[tuple[str, Value]]] = {}
+        for edge in self.incoming[node_id]:
+            output = output_of(edge.source)
+            value = value_at(output, edge.source_handle) if output else None
+            if value:
+                inputs.setdefault(edge.target_handle, []).append((edge.source, value))
+        return inputs
 
     def predecessor_count(self, node_id: str) -> int:
         """Return how many distinct nodes feed a node."""

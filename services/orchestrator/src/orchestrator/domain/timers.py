@@ -1,11 +1,15 @@
 """What is to happen at a time: derived from the state, so that a restart finds all of it again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestrator.domain.state import RunState
-from shared.contracts.messages import NodeAttempt, NodeRetry
+from shared.contracts.commands import NodeExpire, NodeRetry, RunExpire
+from shared.contracts.states import NodeStatus
+
+# Seconds that a worker's own word about a timeout may take to arrive, before its attempt is given up without it.
+GRACE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,18 +17,42 @@ class Timer:
     """A message that the orchestrator is to send itself once `due` has come."""
 
     due: datetime
-    message: NodeRetry
+    message: NodeRetry | NodeExpire | RunExpire
 
 
-def timers_of(state: RunState) -> Iterator[Timer]:
-    """Yield the timers that a run waits for."""
+def timers_of(state: RunState, node_ids: Iterable[str] | None = None) -> Iterator[Timer]:
+    """Yield the timers that a run waits for; of its nodes only these, where they are named."""
+    if state.finished_by:
+        return
+    due = state.accepted.at + timedelta(seconds=state.accepted.command.options.timeout)
+    yield Timer(due, RunExpire(run_id=state.accepted.run_id, at=due))
+    for node_id in state.nodes if node_ids is None else node_ids:
+        yield from _timers_of_node(state, node_id)
+
+
+def unconfirmed(state: RunState, now: datetime) -> Iterator[str]:
+    """Yield the nodes whose jobs nobody has told of for longer than an attempt may take.
+
+    They still wait in their queue, or what had them is gone without a word.
+    """
     for node_id, node in state.nodes.items():
-        if node.retry_at:
-            yield retry_timer(state.attempt_at(node_id), node.retry_at)
+        if node.status is NodeStatus.QUEUED and node.queued_at and not node.started_at:
+            patience = timedelta(seconds=state.plan.timeout(node_id) + GRACE)
+            if node.queued_at + patience < now:
+                yield node_id
 
 
-def retry_timer(failed: NodeAttempt, due: datetime) -> Timer:
-    """Return the timer of the attempt that follows a failed one."""
-    following = failed.copy()
-    following["attempt"] += 1
-    return Timer(due, NodeRetry(**following, at=due))
+def expiry(state: RunState, node_id: str, at: datetime) -> NodeExpire:
+    """Return the message that gives up the latest attempt at a node."""
+    return NodeExpire(**state.attempt_at(node_id), at=at)
+
+
+def _timers_of_node(state: RunState, node_id: str) -> Iterator[Timer]:
+    node = state.nodes[node_id]
+    if node.retry_at:
+        about = state.attempt_at(node_id)
+        about["attempt"] += 1
+        yield Timer(node.retry_at, NodeRetry(**about, at=node.retry_at))
+    elif node.status is NodeStatus.QUEUED and node.started_at:
+        due = node.started_at + timedelta(seconds=state.plan.timeout(node_id) + GRACE)
+        yield Timer(due, expiry(state, node_id, due))

@@ -1,44 +1,95 @@
 """Records of runs and nodes that only ever grow: merging is commutative, associative and idempotent.
 
-Each status has a rank. Of two records the one further on gives the status and, where both know a field, the field.
-What belongs to an attempt is kept for the latest attempt only. A final status outranks all others and equals every
-other final one, so it is never replaced.
+A record's status is the one with the highest rank. Of what belongs to an attempt, only that of the latest one is kept.
+Each outcome that was told of an attempt is a fact by itself, beside others that contradict it: which one counts is
+read off the status (`run_tracker.domain.views`), and the orchestrator's final word may yet change that.
 """
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from shared.contracts.base import Contract
+from shared.contracts.commands import RunStart
 from shared.contracts.errors import Problem
-from shared.contracts.messages import (
-    Event,
-    NodeFailed,
-    NodeMessage,
-    NodeQueued,
-    NodeRetrying,
-    NodeSkipped,
-    NodeStarted,
-    NodeSucceeded,
-    RunFinished,
-    RunStarted,
-    Usage,
-)
-from shared.contracts.states import FINAL_NODE_STATUSES, FINAL_RUN_STATUSES, NodeStatus, RunStatus
+from shared.contracts.events import Usage
+from shared.contracts.run_options import Scope
+from shared.contracts.states import FINAL_RUN_STATUSES, NodeStatus, RunStatus
 from shared.contracts.values import RecordValue, Value
 
-_FINAL = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_STATUSES = tuple(NodeStatus)
 _PER_ATTEMPT = 10
+_RETRYING = 6  # the orchestrator's word that an attempt was given up: its result may still come, and is too late
 _NODE_RANK: Mapping[NodeStatus, int] = MappingProxyType(
-    {NodeStatus.PENDING: 0, NodeStatus.QUEUED: 1, NodeStatus.RUNNING: 2, NodeStatus.RETRYING: 3}
+    {
+        NodeStatus.PENDING: 0,
+        NodeStatus.QUEUED: 1,
+        NodeStatus.RUNNING: 2,
+        NodeStatus.RETRYING: 3,
+        NodeStatus.SUCCESS: 4,
+        NodeStatus.FAILED: 5,  # above success, since a timeout that is told as a failure may precede a late success
+    }
 )
+_FINAL = 1_000_000_000  # what the orchestrator ended by itself, without any worker
+_FINAL_WORD = _FINAL + len(_STATUSES)  # what it says of every node when the run ends
+
+
+class Fact(Contract):
+    """What was told of an attempt at once, by the names that `NodeView` has for it.
+
+    Of two such facts, the one with the higher `order` stays. They differ only where two workers had the same job, or
+    where the orchestrator told the same again at another time.
+    """
+
+    order: tuple[int, int]
+
+
+class Start(Fact):
+    """A worker took the job; which one is None where only the time was told."""
+
+    started_at: datetime
+    worker: str | None = None
+
+
+class Success(Fact):
+    """The attempt gave an output."""
+
+    finished_at: datetime
+    output: Value
+    seconds: float | None = None
+    usage: Usage | None = None
+    cached: bool = False
+
+
+class Failure(Fact):
+    """The attempt failed; where `retryable`, that is not the end of its node."""
+
+    finished_at: datetime
+    error: Problem
+    retryable: bool = False
+    seconds: float | None = None
+    usage: Usage | None = None
+
+
+class Retry(Fact):
+    """The attempt was given up for another one."""
+
+    error: Problem
+    retry_at: datetime
 
 
 class Record(Contract):
-    """Base of both records. `rank` says how far on the status is; `per_attempt` names what belongs to an attempt."""
+    """Base of both records. `rank` says how far on the status is; where ranks are equal, so are statuses.
 
+    Fields in `facts` hold a Fact, of those in `times` the earliest is kept; all others are equal whenever they are
+    told. `per_attempt` names what belongs to an attempt.
+    """
+
+    facts: ClassVar[frozenset[str]] = frozenset()
+    times: ClassVar[frozenset[str]] = frozenset()
     per_attempt: ClassVar[frozenset[str]] = frozenset()
 
     run_id: UUID
@@ -50,32 +101,38 @@ class Record(Contract):
         return 0
 
     def merge(self, other: Self) -> Self:
-        """Return what both records together tell; of what belongs to an attempt, that of the latest only."""
-        latest = max(self.latest_attempt, other.latest_attempt)
-        records = (self.of_attempt(latest), other.of_attempt(latest))
-        behind, ahead = sorted(records, key=lambda record: record.precedence)
-        known = {name: value for name in type(self).model_fields if (value := getattr(behind, name)) is not None}
-        return ahead.model_copy(update={name: value for name, value in known.items() if getattr(ahead, name) is None})
+        """Return what both records together tell."""
+        older, newer = sorted((self, other), key=lambda record: record.latest_attempt)
+        outdated = self.per_attempt if older.latest_attempt < newer.latest_attempt else frozenset[str]()
+        merged = {
+            name: self._merged(name, value, getattr(newer, name))
+            for name, value in older
+            if value is not None and name not in outdated
+        }
+        furthest = max(older, newer, key=lambda record: record.rank)
+        return newer.model_copy(update=merged | {name: getattr(furthest, name) for name in ("rank", "status")})
 
-    def of_attempt(self, attempt: int) -> Self:
-        """Return what the record tells if that is the latest attempt."""
-        return self if self.latest_attempt == attempt else self.model_copy(update=dict.fromkeys(self.per_attempt))
-
-    @property
-    def precedence(self) -> tuple[int, str]:
-        """Orders records by how far on they are."""
-        # Where ranks are equal, so are the statuses; the rest is only there to make the order of merging irrelevant.
-        return self.rank, self.model_dump_json()
+    def _merged(self, name: str, one: Any, other: Any) -> Any:
+        if other is None:
+            return one
+        if name in self.facts:
+            return max(one, other, key=lambda fact: fact.order)
+        return min(one, other) if name in self.times else other
 
 
 class RunRecord(Record):
     """A run, as far as one or more events told."""
+
+    times: ClassVar[frozenset[str]] = frozenset({"created_at", "finished_at"})
 
     status: RunStatus
     workflow_id: UUID | None = None
     workflow_version: int | None = None
     workflow_name: str | None = None
     trigger_run_id: str | None = None
+    resumed_from: UUID | None = None
+    scope: Scope | None = None
+    command: RunStart | None = None
     created_at: datetime | None = None
     finished_at: datetime | None = None
     total_nodes: int | None = None
@@ -83,35 +140,38 @@ class RunRecord(Record):
     failed_nodes: int | None = None
     skipped_nodes: int | None = None
     cancelled_nodes: int | None = None
+    cached_nodes: int | None = None
+    tokens: int | None = None
+    cost: float | None = None
     result: RecordValue | None = None
     problems: tuple[Problem, ...] | None = None
 
 
 class NodeRecord(Record):
-    """A node execution, as far as one or more events told. `position` is its place in the workflow."""
+    """A node execution, as far as one or more events told.
 
-    per_attempt: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("attempt", "queued_at", "started_at", "retry_at", "finished_at"),
-            *("seconds", "worker", "output", "error", "usage"),
-        }
-    )
+    `position` is its place in the workflow; `workflow_id` and `run_created_at` are those of its run. `ended_at` is when
+    it was skipped or cancelled.
+    """
+
+    facts: ClassVar[frozenset[str]] = frozenset({"start", "success", "failure", "retry"})
+    times: ClassVar[frozenset[str]] = frozenset({"run_created_at", "queued_at", "ended_at"})
+    per_attempt: ClassVar[frozenset[str]] = facts | {"attempt", "queued_at", "ended_at"}
 
     node_id: str
     status: NodeStatus
+    workflow_id: UUID | None = None
+    run_created_at: datetime | None = None
     node_type: str | None = None
     name: str | None = None
     position: int | None = None
     attempt: int | None = None
     queued_at: datetime | None = None
-    started_at: datetime | None = None
-    retry_at: datetime | None = None
-    finished_at: datetime | None = None
-    seconds: float | None = None
-    worker: str | None = None
-    output: Value | None = None
-    error: Problem | None = None
-    usage: Usage | None = None
+    start: Start | None = None
+    success: Success | None = None
+    failure: Failure | None = None
+    retry: Retry | None = None
+    ended_at: datetime | None = None
 
     @property
     def latest_attempt(self) -> int:
@@ -119,107 +179,47 @@ class NodeRecord(Record):
         return self.attempt or 0
 
 
+class LateRecord(Contract):
+    """A result that came when its attempt had been given up; nothing is merged, each is kept once."""
+
+    run_id: UUID
+    node_id: str
+    attempt: int
+    outcome: NodeStatus
+    at: datetime
+    usage: Usage | None = None
+
+
 def node_rank(status: NodeStatus, attempt: int) -> int:
-    """Return how far on a node is; a later attempt is further on than an earlier one."""
-    return _FINAL if status in FINAL_NODE_STATUSES else attempt * _PER_ATTEMPT + _NODE_RANK[status]
+    """Return how far on a node is, of whom anybody tells; a later attempt is further on than an earlier one."""
+    return attempt * _PER_ATTEMPT + _NODE_RANK[status]
+
+
+def given_up_rank(attempt: int) -> int:
+    """Return how far on a node is whose attempt the orchestrator gave up for another one."""
+    return attempt * _PER_ATTEMPT + _RETRYING
+
+
+def ended_rank(status: NodeStatus) -> int:
+    """Return how far on a node is that the orchestrator ended, whatever workers tell of any attempt."""
+    return _FINAL + _STATUSES.index(status)
+
+
+def final_rank(status: NodeStatus) -> int:
+    """Return how far on a node is of which the orchestrator has told when its run ended: nothing is further on."""
+    return _FINAL_WORD + _STATUSES.index(status)
 
 
 def run_rank(status: RunStatus) -> int:
     """Return how far on a run is."""
-    return _FINAL if status in FINAL_RUN_STATUSES else 1
+    return _FINAL if status in FINAL_RUN_STATUSES else int(status is RunStatus.RUNNING)
 
 
-def records_of(event: Event) -> Iterator[RunRecord | NodeRecord]:
-    """Yield what one event tells."""
-    match event:
-        case RunStarted():
-            yield _run_started(event)
-            yield from _nodes_started(event)
-        case RunFinished():
-            yield _run_finished(event)
-            yield from (_final_word(event, node_id) for node_id in event.nodes)
-        case NodeQueued():
-            yield _attempt(event, NodeStatus.QUEUED, queued_at=event.at)
-        case NodeStarted():
-            yield _attempt(event, NodeStatus.RUNNING, started_at=event.at, worker=event.worker)
-        case NodeSucceeded():
-            yield _attempt(
-                event,
-                NodeStatus.SUCCESS,
-                finished_at=event.at,
-                seconds=event.seconds,
-                output=event.output,
-                usage=event.usage,
-            )
-        case NodeFailed(retryable=True):
-            yield _attempt(event, NodeStatus.RETRYING, error=event.error)
-        case NodeRetrying():
-            yield _attempt(event, NodeStatus.RETRYING, error=event.error, retry_at=event.retry_at)
-        case NodeFailed():
-            yield _attempt(event, NodeStatus.FAILED, finished_at=event.at, seconds=event.seconds, error=event.error)
-        case NodeSkipped():
-            yield _attempt(event, NodeStatus.SKIPPED, finished_at=event.at)
+def latest_first(at: datetime, *, preferred: bool = True) -> tuple[int, int]:
+    """Return the order of a fact of which the latest stays; one that is preferred stays in any case."""
+    return int(preferred), (at - _EPOCH) // timedelta(microseconds=1)
 
 
-def _run_started(event: RunStarted) -> RunRecord:
-    return RunRecord(
-        run_id=event.run_id,
-        status=RunStatus.RUNNING,
-        rank=run_rank(RunStatus.RUNNING),
-        workflow_id=event.workflow_id,
-        workflow_version=event.workflow_version,
-        workflow_name=event.workflow_name,
-        trigger_run_id=event.trigger_run_id,
-        created_at=event.at,
-        total_nodes=len(event.nodes),
-    )
-
-
-def _nodes_started(event: RunStarted) -> Iterator[NodeRecord]:
-    for position, node in enumerate(event.nodes):
-        ended = node.status in FINAL_NODE_STATUSES
-        yield _node_record(
-            event.run_id,
-            node.node_id,
-            node.status,
-            node_type=node.node_type,
-            name=node.name,
-            position=position,
-            output=node.output,
-            finished_at=event.at if ended else None,
-            attempt=1 if ended else None,
-        )
-
-
-def _run_finished(event: RunFinished) -> RunRecord:
-    return RunRecord(
-        run_id=event.run_id,
-        status=event.status,
-        rank=run_rank(event.status),
-        finished_at=event.at,
-        total_nodes=event.total_nodes,
-        successful_nodes=event.successful_nodes,
-        failed_nodes=event.failed_nodes,
-        skipped_nodes=event.skipped_nodes,
-        cancelled_nodes=event.cancelled_nodes,
-        result=event.result,
-        problems=event.problems,
-    )
-
-
-def _final_word(event: RunFinished, node_id: str) -> NodeRecord:
-    """Return what the orchestrator says of a node at the end: it outranks a worker's late result."""
-    return NodeRecord(run_id=event.run_id, node_id=node_id, status=event.nodes[node_id], rank=_FINAL + 1)
-
-
-def _attempt(event: NodeMessage, status: NodeStatus, **told: object) -> NodeRecord:
-    return _node_record(event.run_id, event.node_id, status, node_type=event.node_type, attempt=event.attempt, **told)
-
-
-def _node_record(
-    run_id: UUID, node_id: str, status: NodeStatus, *, attempt: int | None = None, **told: object
-) -> NodeRecord:
-    rank = node_rank(status, attempt or 0)
-    return NodeRecord.model_validate(
-        {"run_id": run_id, "node_id": node_id, "status": status, "rank": rank, "attempt": attempt, **told}
-    )
+def earliest_first(at: datetime, *, preferred: bool = False) -> tuple[int, int]:
+    """Return the order of a fact of which the earliest stays; one that is preferred stays in any case."""
+    return int(preferred), -((at - _EPOCH) // timedelta(microseconds=1))

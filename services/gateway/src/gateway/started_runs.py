@@ -1,0 +1,96 @@
+"""The starts that their callers named: the only code that touches the table `started_run`."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+from structlog import get_logger
+
+from gateway.patience import Patience
+from shared.contracts.commands import RunStart
+from shared.contracts.errors import UnavailableError
+from shared.database import Database
+
+KEPT = timedelta(days=90)
+PRUNE_EVERY = 3600.0  # seconds
+PRUNED_AT_ONCE = 500  # rows of up to 4 MB each
+
+_FIND = "SELECT * FROM gateway.started_run WHERE run_id = $1 OR trigger_run_id = $2"
+_INSERT = """
+INSERT INTO gateway.started_run (run_id, trigger_run_id, request_digest, command) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING RETURNING true
+"""
+_PRUNE = """
+WITH old AS (SELECT run_id FROM gateway.started_run WHERE created_at < now() - $1::interval LIMIT $2),
+gone AS (DELETE FROM gateway.started_run USING old WHERE started_run.run_id = old.run_id RETURNING 1)
+SELECT count(*) FROM gone
+"""
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """A start: the command, and the digest of the request that it was made for."""
+
+    command: RunStart
+    digest: str
+
+
+class StartedRuns:
+    """Keeps starts and finds them, for `KEPT`; each run id and each trigger id once, whichever gateway asks.
+
+    Every method raises `database_unavailable` while the database is away.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._patience = Patience()
+
+    async def find(self, run_id: UUID | None, trigger_run_id: str | None) -> tuple[StartedRun, ...]:
+        """Return the starts with that run id or that trigger id: two at most."""
+        return tuple(map(_started, await self._patience.in_time(self._find(run_id, trigger_run_id))))
+
+    async def add(self, started: StartedRun) -> bool:
+        """Keep a start, and tell whether it is kept: not if its run id or its trigger id is another one's."""
+        return await self._patience.in_time(self._insert(started))
+
+    async def prune(self) -> int:
+        """Remove what is older than `KEPT`; return how many starts that were."""
+        pruned = batch = await self._prune_batch()
+        while batch == PRUNED_AT_ONCE:
+            batch = await self._prune_batch()
+            pruned += batch
+        return pruned
+
+    async def keep_pruned(self) -> None:
+        """Prune now and then, until cancelled."""
+        while True:
+            try:
+                if pruned := await self.prune():
+                    log.info("starts pruned", count=pruned)
+            except UnavailableError as err:
+                log.warning("starts not pruned, will be tried again", reason=str(err))
+            await asyncio.sleep(PRUNE_EVERY)
+
+    async def _find(self, run_id: UUID | None, trigger_run_id: str | None) -> list[asyncpg.Record]:
+        async with self._database.transaction() as connection:
+            return await connection.fetch(_FIND, run_id, trigger_run_id)
+
+    async def _insert(self, started: StartedRun) -> bool:
+        command = started.command
+        async with self._database.transaction() as connection:
+            inserted = await connection.fetchval(
+                _INSERT, command.run_id, command.trigger_run_id, started.digest, command.to_json()
+            )
+        return bool(inserted)
+
+    async def _prune_batch(self) -> int:
+        async with self._database.transaction() as connection:
+            return await connection.fetchval(_PRUNE, KEPT, PRUNED_AT_ONCE)
+
+
+def _started(row: asyncpg.Record) -> StartedRun:
+    return StartedRun(RunStart.model_validate_json(row["command"]), row["request_digest"])

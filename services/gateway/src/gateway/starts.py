@@ -1,0 +1,74 @@
+"""Starting each run once, however often and wherever it is asked for."""
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+from gateway.domain.identity import digest_of
+from gateway.runs import Runs
+from gateway.started_runs import StartedRun, StartedRuns
+from gateway.views import StartRequest
+from shared.contracts.commands import MAX_START_BYTES, RunStart
+from shared.contracts.errors import InvalidInputError, invalid
+from shared.contracts.queries import RunView
+
+Plan = Callable[[], Awaitable[RunStart]]
+
+
+class Starts:
+    """Starts runs. What was asked for by a name of the caller's is remembered, and done again as it was done first."""
+
+    def __init__(self, started: StartedRuns, runs: Runs) -> None:
+        self._started = started
+        self._runs = runs
+
+    async def start(self, subject: str, request: StartRequest, plan: Plan) -> RunView:
+        """Return the run that a request about a subject asks for, started if it was not yet.
+
+        `plan` makes the command of a run that is new. Raises what it raises, `run_conflict` or `trigger_conflict` where
+        a name belongs to another request's run, `start_too_large`, and UnavailableError where it is not certain that
+        the run will begin: then the same request may be made again.
+        """
+        if request.run_id is None and request.trigger_run_id is None:
+            return await self._runs.start(_within_limit(await plan()))
+        return await self._start_named(request, digest_of(subject, request), plan)
+
+    async def keep_pruned(self) -> None:
+        """Forget names that are old, now and then, until cancelled."""
+        await self._started.keep_pruned()
+
+    async def _start_named(self, request: StartRequest, digest: str, plan: Plan) -> RunView:
+        while (earlier := await self._earlier(request, digest)) is None:
+            started = StartedRun(_within_limit(await plan()), digest)
+            if await self._started.add(started):
+                return await self._runs.start(started.command)
+        return await self._runs.start_again(earlier)
+
+    async def _earlier(self, request: StartRequest, digest: str) -> RunStart | None:
+        """Return the command of the same request's first making."""
+        found = await self._started.find(request.run_id, request.trigger_run_id)
+        for started in found:
+            if started.digest != digest:
+                raise _conflict(started.command, request.run_id)
+        return found[0].command if found else None
+
+
+def _conflict(existing: RunStart, run_id: UUID | None) -> InvalidInputError:
+    is_id = existing.run_id == run_id
+    name = f"the id {run_id}" if is_id else f"the triggerRunId {existing.trigger_run_id!r}"
+    return invalid(
+        "run_conflict" if is_id else "trigger_conflict",
+        f"{name} belongs to the run {existing.run_id}, which was started by another request",
+        where="runId" if is_id else "triggerRunId",
+        fix="choose another one for what is to be another run",
+    )
+
+
+def _within_limit(command: RunStart) -> RunStart:
+    size = len(command.to_json())
+    if size > MAX_START_BYTES:
+        raise invalid(
+            "start_too_large",
+            f"the start of a run may have {MAX_START_BYTES:,} bytes, and this one has {size:,}",
+            fix="use a smaller workflow; supply pictures as uploads; execute again what gave long texts",
+        )
+    return command

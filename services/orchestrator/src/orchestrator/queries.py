@@ -1,0 +1,79 @@
+"""Answers to the question what a run is waiting for."""
+
+from datetime import UTC, datetime
+
+from aio_pika.abc import AbstractRobustConnection
+from aio_pika.exceptions import AMQPError
+from faststream.rabbit import RabbitMessage, RabbitResponse
+from pydantic import ValidationError
+from structlog import get_logger
+
+from orchestrator.admission import Admission
+from orchestrator.domain.why import Explainer, QueueCounts
+from orchestrator.journal import Journal
+from shared import topology
+from shared.contracts.errors import UnavailableError
+from shared.contracts.queries import Explain, WhyReply
+from shared.contracts.states import RunStatus
+from shared.messaging.publisher import CONTENT_TYPE
+
+log = get_logger(__name__)
+
+
+class QueueGauge:
+    """Tells how full queues are, on a channel of its own: to ask for one that is missing closes it."""
+
+    def __init__(self, connection: AbstractRobustConnection) -> None:
+        self._connection = connection
+
+    async def counts(self, queue: str) -> QueueCounts:
+        """Return how many messages and consumers a queue has; raise UnavailableError if that cannot be told."""
+        try:
+            async with self._connection.channel() as channel:
+                found = (await topology.check_queue(channel, queue)).declaration_result
+        except (AMQPError, OSError, RuntimeError) as err:
+            raise topology.unreadable(queue, err) from err
+        return QueueCounts(found.message_count or 0, found.consumer_count or 0)
+
+    async def depth(self, queue: str) -> int:
+        """Return how many messages wait in a queue; raise UnavailableError if that cannot be told."""
+        return (await self.counts(queue)).messages
+
+
+class WhyHandler:
+    """Answers `run.why`; a question that cannot be read is logged and not answered."""
+
+    def __init__(self, journal: Journal, admission: Admission, gauge: QueueGauge) -> None:
+        self._journal = journal
+        self._admission = admission
+        self._gauge = gauge
+
+    async def handle(self, delivery: RabbitMessage) -> RabbitResponse | None:
+        """Return the reply, as JSON."""
+        try:
+            query = Explain.model_validate_json(delivery.body)
+        except ValidationError as err:
+            log.warning("unreadable query", problems=err.error_count())
+            return None
+        return RabbitResponse((await self.why(query)).to_json(), content_type=CONTENT_TYPE)
+
+    async def why(self, query: Explain) -> WhyReply:
+        """Return what a run, or a node of it, is waiting for."""
+        async with self._journal.lock([query.run_id]) as locked:
+            run = locked.runs.get(query.run_id)
+        if run is None or run.state is None:
+            return WhyReply(known=False)
+        waits = run.state.status is RunStatus.QUEUED
+        place = await self._admission.place(query.run_id) if waits else None
+        explainer = Explainer(run.state, now=datetime.now(UTC), place=place)
+        node_ids = explainer.asked(query.node_id)
+        return explainer.explain(node_ids, await self._counts(explainer.queues(node_ids)))
+
+    async def _counts(self, queues: frozenset[str]) -> dict[str, QueueCounts]:
+        counts: dict[str, QueueCounts] = {}
+        for queue in queues:
+            try:
+                counts[queue] = await self._gauge.counts(queue)
+            except UnavailableError as err:
+                log.warning("a queue cannot be looked at", queue=queue, reason=str(err))
+        return counts

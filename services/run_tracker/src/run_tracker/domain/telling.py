@@ -1,0 +1,231 @@
+"""What events tell about runs and nodes, as records."""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from run_tracker.domain.records import (
+    Failure,
+    LateRecord,
+    NodeRecord,
+    Record,
+    Retry,
+    RunRecord,
+    Start,
+    Success,
+    earliest_first,
+    ended_rank,
+    final_rank,
+    given_up_rank,
+    latest_first,
+    node_rank,
+    run_rank,
+)
+from shared.contracts.envelope import NodeMessage
+from shared.contracts.events import (
+    AnyEvent,
+    NodeCancelled,
+    NodeFailed,
+    NodeLasting,
+    NodeLate,
+    NodeQueued,
+    NodeRetrying,
+    NodeSkipped,
+    NodeStarted,
+    NodeSucceeded,
+    NodeSummary,
+    RunFinished,
+    RunQueued,
+    RunRejected,
+    RunStarted,
+)
+from shared.contracts.states import FINAL_NODE_STATUSES, NodeStatus, RunStatus
+
+_Taken = RunQueued | RunStarted
+_Attempted = NodeQueued | NodeStarted | NodeLasting | NodeSucceeded | NodeFailed
+_Decided = NodeRetrying | NodeSkipped | NodeCancelled
+_R = TypeVar("_R", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a number of events tell together: one record of each run and of each node; late results may be repeated."""
+
+    runs: Mapping[Hashable, RunRecord]
+    nodes: Mapping[Hashable, NodeRecord]
+    late: Sequence[LateRecord]
+
+
+def told_by(events: Iterable[AnyEvent]) -> Told:
+    """Return what events tell together; their order does not matter, nor whether some are repeated."""
+    records = [record for event in events for record in records_of(event)]
+    nodes = (record for record in records if isinstance(record, NodeRecord))
+    return Told(
+        runs=_merged((record.run_id, record) for record in records if isinstance(record, RunRecord)),
+        nodes=_merged(((record.run_id, record.node_id), record) for record in nodes),
+        late=[record for record in records if isinstance(record, LateRecord)],
+    )
+
+
+def _merged(records: Iterable[tuple[Hashable, _R]]) -> Mapping[Hashable, _R]:
+    merged: dict[Hashable, _R] = {}
+    for key, record in records:
+        merged[key] = merged[key].merge(record) if key in merged else record
+    return merged
+
+
+def records_of(event: AnyEvent) -> Iterator[RunRecord | NodeRecord | LateRecord]:
+    """Yield what one event tells."""
+    match event:
+        case RunQueued() | RunStarted():
+            yield _run_taken(event)
+            yield from _nodes_taken(event)
+        case RunRejected():
+            return  # about a start that was refused; the run that exists has nothing to do with it
+        case RunFinished():
+            yield _run_finished(event)
+            yield from (_final_word(event, node_id, status) for node_id, status in event.nodes.items())
+        case NodeLate():
+            yield _late(event)
+        case NodeRetrying() | NodeSkipped() | NodeCancelled():
+            yield _decided(event)
+        case _:
+            yield _attempted(event)
+
+
+def _run_taken(event: _Taken) -> RunRecord:
+    status = RunStatus.RUNNING if isinstance(event, RunStarted) else RunStatus.QUEUED
+    return RunRecord(
+        run_id=event.run_id,
+        status=status,
+        rank=run_rank(status),
+        workflow_id=event.workflow_id,
+        workflow_version=event.workflow_version,
+        workflow_name=event.workflow_name,
+        trigger_run_id=event.trigger_run_id,
+        resumed_from=event.resumed_from,
+        scope=event.command and event.command.scope,
+        command=event.command,
+        created_at=event.at,
+        total_nodes=len(event.nodes),
+    )
+
+
+def _nodes_taken(event: _Taken) -> Iterator[NodeRecord]:
+    for position, node in enumerate(event.nodes):
+        yield NodeRecord(
+            run_id=event.run_id,
+            node_id=node.node_id,
+            workflow_id=event.workflow_id,
+            run_created_at=event.at,
+            node_type=node.node_type,
+            name=node.name,
+            position=position,
+            **_as_taken(event, node),
+        )
+
+
+def _as_taken(event: _Taken, node: NodeSummary) -> Mapping[str, Any]:
+    """Return what a run's start tells of the status of a node: sources have succeeded already."""
+    if node.status not in FINAL_NODE_STATUSES or node.output is None:
+        return {"status": node.status, "rank": node_rank(node.status, 0)}
+    success = Success(order=earliest_first(event.at), finished_at=event.at, output=node.output, cached=node.cached)
+    return {"status": node.status, "rank": ended_rank(node.status), "attempt": 1, "success": success}
+
+
+def _run_finished(event: RunFinished) -> RunRecord:
+    return RunRecord(
+        run_id=event.run_id,
+        status=event.status,
+        rank=run_rank(event.status),
+        finished_at=event.at,
+        total_nodes=event.total_nodes,
+        successful_nodes=event.successful_nodes,
+        failed_nodes=event.failed_nodes,
+        skipped_nodes=event.skipped_nodes,
+        cancelled_nodes=event.cancelled_nodes,
+        cached_nodes=event.cached_nodes,
+        tokens=event.tokens,
+        cost=event.cost,
+        result=event.result,
+        problems=event.problems,
+    )
+
+
+def _final_word(event: RunFinished, node_id: str, status: NodeStatus) -> NodeRecord:
+    return NodeRecord(run_id=event.run_id, node_id=node_id, status=status, rank=final_rank(status))
+
+
+def _late(event: NodeLate) -> LateRecord:
+    return LateRecord(
+        run_id=event.run_id,
+        node_id=event.node_id,
+        attempt=event.attempt,
+        outcome=event.outcome,
+        at=event.at,
+        usage=event.usage,
+    )
+
+
+def _decided(event: _Decided) -> NodeRecord:
+    """Return what the orchestrator decided about an attempt, whatever a worker tells of it."""
+    match event:
+        case NodeRetrying():
+            retry = Retry(order=earliest_first(event.at), error=event.error, retry_at=event.retry_at)
+            return _record(event, NodeStatus.RETRYING, given_up_rank(event.attempt), retry=retry)
+        case NodeSkipped():
+            return _record(event, NodeStatus.SKIPPED, ended_rank(NodeStatus.SKIPPED), ended_at=event.at)
+        case NodeCancelled():
+            return _record(event, NodeStatus.CANCELLED, ended_rank(NodeStatus.CANCELLED), ended_at=event.at)
+
+
+def _attempted(event: _Attempted) -> NodeRecord:
+    """Return what was told of an attempt, mostly by its worker."""
+    match event:
+        case NodeQueued():
+            return _record(event, NodeStatus.QUEUED, node_rank(NodeStatus.QUEUED, event.attempt), queued_at=event.at)
+        case NodeStarted():
+            return _running(event, Start(order=latest_first(event.at), started_at=event.at, worker=event.worker))
+        case NodeLasting():
+            order = latest_first(event.started_at, preferred=False)
+            return _running(event, Start(order=order, started_at=event.started_at))
+        case NodeSucceeded():
+            return _succeeded(event)
+        case NodeFailed():
+            return _failed(event)
+
+
+def _running(event: NodeMessage, start: Start) -> NodeRecord:
+    return _record(event, NodeStatus.RUNNING, node_rank(NodeStatus.RUNNING, event.attempt), start=start)
+
+
+def _succeeded(event: NodeSucceeded) -> NodeRecord:
+    success = Success(
+        order=earliest_first(event.at, preferred=event.cached),
+        finished_at=event.at,
+        output=event.output,
+        seconds=event.seconds,
+        usage=event.usage,
+        cached=event.cached,
+    )
+    # Only the orchestrator knows earlier outputs.
+    rank = ended_rank(NodeStatus.SUCCESS) if event.cached else node_rank(NodeStatus.SUCCESS, event.attempt)
+    return _record(event, NodeStatus.SUCCESS, rank, success=success)
+
+
+def _failed(event: NodeFailed) -> NodeRecord:
+    status = NodeStatus.RETRYING if event.retryable else NodeStatus.FAILED
+    failure = Failure(
+        order=earliest_first(event.at, preferred=not event.retryable),
+        finished_at=event.at,
+        error=event.error,
+        retryable=event.retryable,
+        seconds=event.seconds,
+        usage=event.usage,
+    )
+    return _record(event, status, node_rank(status, event.attempt), failure=failure)
+
+
+def _record(event: NodeMessage, status: NodeStatus, rank: int, **told: Any) -> NodeRecord:
+    """Return a record of the attempt that an event is about."""
+    return NodeRecord(**event.about, status=status, rank=rank, **told)

@@ -1,0 +1,120 @@
+"""The commands on the broker, imperative by name (`run.start`), and the jobs of workers."""
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field, JsonValue, TypeAdapter
+
+from shared.contracts.base import Contract
+from shared.contracts.envelope import Message, NodeMessage
+from shared.contracts.graph import WorkflowGraph
+from shared.contracts.run_options import Lane, RunOptions, Scope
+from shared.contracts.values import Value
+
+MAX_START_BYTES = 4 * 1024 * 1024  # of a RunStart: what tells of the run's start is twice as large
+
+
+class RunStart(Message):
+    """Start a run of a graph.
+
+    `run_id` is made by the sender; sending it again starts nothing new. `inputs` are the values that the graph
+    asks for: by field name of a `request_inputs` node, or by id of an `upload_image` or `text` node.
+    `trigger_run_id` is the caller's own name for the run: no other run can have the same.
+
+    Where `scope` is not `full`, only the nodes in `selected` are executed. `given` are outputs, by node id: a node
+    with a given output is not executed. Every node that feeds an executed one must be executed or given.
+    `resumed_from` is the run that the given outputs come from.
+    """
+
+    kind: Literal["run.start"] = "run.start"
+    graph: WorkflowGraph
+    inputs: dict[str, Value] = {}
+    workflow_id: UUID | None = None
+    workflow_version: int | None = None
+    trigger_run_id: str | None = Field(default=None, min_length=1, max_length=200)
+    scope: Scope = Scope.FULL
+    selected: tuple[str, ...] = ()
+    given: dict[str, Value] = {}
+    resumed_from: UUID | None = None
+    options: RunOptions = RunOptions()
+
+    @property
+    def digest(self) -> str:
+        """A digest that is equal for commands that ask for the same, whatever the ids of their runs."""
+        return sha256(self.model_copy(update={"run_id": UUID(int=0)}).to_json()).hexdigest()
+
+
+class RunCancel(Message):
+    """End a run: nothing more of it is started, what is under way is told to stop, what has succeeded is kept."""
+
+    kind: Literal["run.cancel"] = "run.cancel"
+    reason: str | None = Field(default=None, max_length=1_000)
+
+
+class RunAdmit(Message):
+    """Let a queued run begin: the orchestrator's word to itself, when its turn has come."""
+
+    kind: Literal["run.admit"] = "run.admit"
+    at: datetime
+
+
+class RunExpire(Message):
+    """End a run whose time is over: the orchestrator's word to itself."""
+
+    kind: Literal["run.expire"] = "run.expire"
+    at: datetime
+
+
+class NodeRetry(NodeMessage):
+    """Make an attempt at a node now: the orchestrator's word to itself, when the time has come."""
+
+    kind: Literal["node.retry"] = "node.retry"
+    at: datetime
+
+
+class NodeExpire(NodeMessage):
+    """Give an attempt up whose time is over: the orchestrator's word to itself."""
+
+    kind: Literal["node.expire"] = "node.expire"
+    at: datetime
+
+
+class NodeAbandon(NodeMessage):
+    """Stop an attempt, or do not begin it: nobody waits for its result. Told to all workers of its type."""
+
+    kind: Literal["node.abandon"] = "node.abandon"
+
+
+class JobInput(Contract):
+    """A value that an edge brought, and the label of the node that it came from."""
+
+    source: str
+    value: Value
+
+
+class NodeExecute(NodeMessage):
+    """A job: execute a node with these params and inputs (by input handle, in the order of the edges).
+
+    It may take `timeout` seconds. No attempt follows the `last_attempt`, whatever comes of it.
+    """
+
+    kind: Literal["node.execute"] = "node.execute"
+    params: dict[str, JsonValue] = {}
+    inputs: dict[str, tuple[JobInput, ...]] = {}
+    last_attempt: bool = False
+    timeout: float | None = None
+    lane: Lane = Lane.NORMAL
+
+
+RunCommand = RunStart | RunCancel | RunAdmit | RunExpire | NodeRetry | NodeExpire
+Command = Annotated[RunCommand, Field(discriminator="kind")]
+COMMANDS: tuple[type[Message], ...] = (
+    *(RunStart, RunCancel, RunAdmit, RunExpire),
+    *(NodeRetry, NodeExpire, NodeAbandon, NodeExecute),
+)
+
+read_command = TypeAdapter[RunCommand](Command).validate_json
+read_job = TypeAdapter[NodeExecute](NodeExecute).validate_json
+read_abandon = TypeAdapter[NodeAbandon](NodeAbandon).validate_json

@@ -1,0 +1,55 @@
+"""What all messages on the broker have in common.
+
+Each message knows its id, which is the same whenever the same fact is told again: repeats are recognised by it.
+"""
+
+from typing import TypedDict
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.contracts.base import SCHEMA_VERSION, Contract
+
+
+class Message(Contract):
+    """Base of all messages. `run_id` is the correlation id of everything that belongs to one run."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: UUID
+
+    @classmethod
+    def kind_name(cls) -> str:
+        """Return the stable name of this kind of message."""
+        return cls.model_fields["kind"].default
+
+    @property
+    def message_id(self) -> str:
+        """An id that is equal for every telling of the same fact."""
+        return f"{self.run_id}/{self.kind_name()}"
+
+
+class NodeAttempt(TypedDict):
+    """Which attempt at which node of which run a message is about: what all node messages have in common."""
+
+    run_id: UUID
+    node_id: str
+    node_type: str
+    attempt: int
+
+
+class NodeMessage(Message):
+    """Base of all messages about one node; `attempt` counts from 1."""
+
+    node_id: str
+    node_type: str
+    attempt: int = Field(default=1, ge=1)
+
+    @property
+    def about(self) -> NodeAttempt:
+        """What this message is about, to make another one about the same."""
+        return NodeAttempt(run_id=self.run_id, node_id=self.node_id, node_type=self.node_type, attempt=self.attempt)
+
+    @property
+    def message_id(self) -> str:
+        """An id that is equal for every telling of the same fact about the same attempt."""
+        return f"{self.run_id}/{self.node_id}/{self.attempt}/{self.kind_name()}"

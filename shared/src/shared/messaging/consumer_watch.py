@@ -1,0 +1,97 @@
+"""Noticing that this process takes no messages from a queue any more, though the broker is there.
+
+A consumer can be gone while its connection stands: with its queue, when that is deleted, or without a word in a
+failover. Where the broker tells of the loss, aio-pika consumes again by itself as soon as the queue is there again
+(since 10.2; the integration tests see it do so). What it does not bring back ends the process, so that none looks
+alive that does nothing.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from aio_pika.abc import AbstractQueue
+from aio_pika.exceptions import AMQPError
+from aiormq import Channel
+from aiormq.exceptions import ChannelInvalidStateError, ChannelNotFoundEntity
+from structlog import get_logger
+
+from shared.contracts.errors import unavailable
+
+INTERVAL = 3.0  # seconds between looks
+PATIENCE = 15.0  # seconds in which a consumer may come back
+LOOK_TIMEOUT = 5.0  # seconds
+
+Consumer = tuple[AbstractQueue, str | None]
+
+log = get_logger(__name__)
+
+
+class ConsumerWatch:
+    """Looks after the consumers that this process has: queues, and the tags of their consumers.
+
+    No tag is needed for the only consumer of a channel. A consumer is missing if the client knows that it is gone, or
+    the broker says that its queue has none, or is not there. While the connection is lost, or the broker does not
+    answer, nothing is judged: connections come back by themselves.
+    """
+
+    def __init__(
+        self, consumers: Sequence[Consumer], *, interval: float = INTERVAL, patience: float = PATIENCE
+    ) -> None:
+        self._consumers = consumers
+        self._interval = interval
+        self._patience = patience
+        self._missing: tuple[str, ...] = ()
+
+    async def passes(self) -> bool:
+        """Tell whether all consumers were there at the last look."""
+        return not self._missing
+
+    async def run(self) -> None:
+        """Look again and again; raise UnavailableError `consumer_lost` once one was missing for too long."""
+        clock = asyncio.get_running_loop().time
+        complete_at = clock()
+        while True:
+            await asyncio.sleep(self._interval)
+            await self._look()
+            if not self._missing:
+                complete_at = clock()
+            elif clock() - complete_at >= self._interval + self._patience:
+                raise unavailable(
+                    "consumer_lost",
+                    f"no messages are taken any more from {', '.join(self._missing)}",
+                    where="WEFT_AMQP_URL",
+                    fix="see that the queues are there: weft setup; then start the service again",
+                )
+
+    async def _look(self) -> None:
+        found = await asyncio.gather(*(_is_missing(queue, tag) for queue, tag in self._consumers))
+        missing = tuple(queue.name for (queue, _), gone in zip(self._consumers, found, strict=True) if gone)
+        if missing != self._missing:
+            log.warning("consumers are missing" if missing else "all consumers are back", queues=missing)
+        self._missing = missing
+
+
+async def _is_missing(queue: AbstractQueue, tag: str | None) -> bool:
+    try:
+        async with asyncio.timeout(LOOK_TIMEOUT):
+            channel = await queue.channel.get_underlay_channel()
+            assert isinstance(channel, Channel)
+            if channel.connection.is_closed:
+                return False
+            if channel.is_closed or not (tag in channel.consumers if tag else channel.consumers):
+                return True
+            return await _consumers_at_broker(channel, queue.name) == 0
+    except (ChannelNotFoundEntity, ChannelInvalidStateError):
+        return True
+    except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
+        log.info("a consumer could not be looked at", queue=queue.name, reason=str(err) or type(err).__name__)
+        return False
+
+
+async def _consumers_at_broker(channel: Channel, queue: str) -> int:
+    """Ask over a channel of its own, since the broker closes the one that asks for a queue that is not there."""
+    asking = await channel.connection.channel(publisher_confirms=False)
+    try:
+        return (await asking.queue_declare(queue, passive=True)).consumer_count or 0
+    finally:
+        await asking.close()

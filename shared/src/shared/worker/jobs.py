@@ -1,0 +1,195 @@
+"""From the delivery of a job to its acknowledgement."""
+
+import asyncio
+import os
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from typing import Protocol
+from uuid import UUID
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from pydantic import ValidationError
+from structlog import get_logger
+
+from shared.contracts.commands import NodeAbandon, NodeExecute, read_job
+from shared.contracts.envelope import NodeMessage
+from shared.contracts.errors import InvalidInputError, UnavailableError
+from shared.contracts.events import NodeLasting, NodeStarted
+from shared.contracts.run_options import Lane
+from shared.messaging.batches import FIRST_PAUSE, LAST_PAUSE
+from shared.messaging.publisher import MessagePublisher
+from shared.messaging.settling import settle
+from shared.worker.outcomes import Body, Outcome, Permanent, Result, Retryable, met_defect, result_event, timed_out
+from shared.worker.slots import Slots, SlotsClosedError
+
+REMEMBERED_JOBS = 1_000
+REMEMBERED_ABANDONED = 10_000
+LASTING_SECONDS = 1.0  # a job that takes longer is told of, so that its timeout can be watched from outside
+
+Attempt = tuple[UUID, str, int]
+
+log = get_logger(__name__)
+
+
+class Delivery(Protocol):
+    """A job as the broker delivers it."""
+
+    body: bytes
+    message_id: str
+
+    def ack(self) -> Awaitable[None]:
+        """Let the broker forget the job."""
+        ...
+
+    def reject(self) -> Awaitable[None]:
+        """Have the job dead-lettered."""
+        ...
+
+
+class JobRunner:
+    """Takes jobs from their deliveries to their acknowledgements, as many at a time as there are slots.
+
+    A job that is delivered again is not done again: its result is published once more, or, while it is still under
+    way, waited for. That holds for the last `REMEMBERED_JOBS` jobs of this process. Of an abandoned attempt no result
+    is published, and no body is begun once the abandonment is known; the last `REMEMBERED_ABANDONED` are.
+    """
+
+    def __init__(self, body: Body, publisher: MessagePublisher, slots: Slots, registry: CollectorRegistry) -> None:
+        self._body = body
+        self._publisher = publisher
+        self._slots = slots
+        self._work: OrderedDict[Attempt, asyncio.Task[Result | NodeExecute]] = OrderedDict()
+        self._abandoned: OrderedDict[Attempt, None] = OrderedDict()
+        self._handling: set[asyncio.Task[None]] = set()
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._seconds = Histogram(
+            "weft_job_seconds", "Time that the body of a job took", ["node_type", "outcome"], registry=registry
+        )
+        self._stopped = Counter(
+            "weft_jobs_abandoned", "Jobs that were stopped before their end", ["node_type"], registry=registry
+        )
+
+    def receive(self, delivery: Delivery, lane: Lane) -> None:
+        """Take charge of a job of a lane."""
+        handling = asyncio.create_task(self._handle(delivery, lane))
+        self._handling.add(handling)
+        handling.add_done_callback(self._handling.discard)
+
+    def abandon(self, command: NodeAbandon) -> None:
+        """Stop an attempt; one that is not known yet will not be begun. One that has ended is told all the same."""
+        attempt = _attempt(command)
+        self._abandoned[attempt] = None
+        if len(self._abandoned) > REMEMBERED_ABANDONED:
+            self._abandoned.popitem(last=False)
+        if (work := self._work.pop(attempt, None)) and work.cancel():
+            self._stopped.labels(command.node_type).inc()
+
+    async def stop(self, patience: float) -> None:
+        """Begin no more jobs: those that wait for a slot go back to their queues, those under way are finished.
+
+        What has not ended after `patience` seconds is cancelled, and not acknowledged.
+        """
+        self._slots.close()
+        if self._handling:
+            await asyncio.wait(self._handling, timeout=patience)
+        unfinished = {*self._handling, *(work for work in self._work.values() if not work.done())}
+        for task in unfinished:
+            task.cancel()
+        if unfinished:
+            await asyncio.wait(unfinished)
+
+    async def _handle(self, delivery: Delivery, lane: Lane) -> None:
+        """Decode, do, publish, acknowledge; what cannot be is dead-lettered."""
+        try:
+            if reply := await self._do_once(read_job(delivery.body), lane):
+                await self._publish_patiently(reply)
+        except ValidationError as err:
+            log.error("dead-lettered", message_id=delivery.message_id, problems=err.error_count())  # noqa: TRY400 - the input must not be logged
+            return await settle(delivery.reject(), delivery.message_id)
+        except Exception:
+            log.exception("dead-lettered", message_id=delivery.message_id)
+            return await settle(delivery.reject(), delivery.message_id)
+        return await settle(delivery.ack(), delivery.message_id)
+
+    async def _do_once(self, job: NodeExecute, lane: Lane) -> Result | NodeExecute | None:
+        """Return what must be published before the job is acknowledged; None if its attempt was abandoned."""
+        attempt = _attempt(job)
+        if attempt in self._abandoned:
+            return None
+        work = self._work.get(attempt)
+        if work is None:
+            work = self._work[attempt] = asyncio.create_task(self._do(job, lane))
+            self._forget_oldest()
+        # Not awaited itself: who waits for a repetition must not be able to cancel the job for the others.
+        await asyncio.wait([work])
+        return None if work.cancelled() else work.result()
+
+    def _forget_oldest(self) -> None:
+        while len(self._work) > REMEMBERED_JOBS and next(iter(self._work.values())).done():
+            self._work.popitem(last=False)
+
+    async def _do(self, job: NodeExecute, lane: Lane) -> Result | NodeExecute:
+        try:
+            await self._slots.acquire(lane)
+        except SlotsClosedError:
+            # Published again, not returned: the broker counts returns, and takes three for three dead workers.
+            return job
+        body = asyncio.create_task(self._run_body(job))
+        # The slot is free when the body has really ended. A crop's thread cannot be stopped: it would otherwise run
+        # beside that of the next job. What waits for the job does not wait for that: an abandoned one is acknowledged
+        # at once, since if it came again, nobody would want it either, and a worker that it kills is none to count.
+        body.add_done_callback(lambda _: self._slots.release(lane))
+        try:
+            return await self._follow(job, body)
+        finally:
+            body.cancel()
+
+    async def _follow(self, job: NodeExecute, body: asyncio.Task[Outcome]) -> Result:
+        started_at, started = datetime.now(UTC), time.perf_counter()
+        self._publisher.publish_unawaited(NodeStarted(**job.about, at=started_at, worker=self._name))
+        lasting = asyncio.get_running_loop().call_later(LASTING_SECONDS, self._tell_lasting, job, started_at)
+        try:
+            ended, _ = await asyncio.wait([body], timeout=job.timeout)
+        finally:
+            lasting.cancel()
+        outcome = _outcome_of(body, job) if ended else timed_out(job)
+        seconds = time.perf_counter() - started
+        self._seconds.labels(job.node_type, type(outcome).__name__).observe(seconds)
+        return result_event(job, outcome, at=datetime.now(UTC), seconds=seconds)
+
+    def _tell_lasting(self, job: NodeExecute, started_at: datetime) -> None:
+        # Its loss is made good by the orchestrator, which looks after attempts that it hears nothing of.
+        self._publisher.publish_unawaited(NodeLasting(**job.about, at=datetime.now(UTC), started_at=started_at))
+
+    async def _run_body(self, job: NodeExecute) -> Outcome:
+        try:
+            return await self._body(job)
+        except InvalidInputError as err:
+            return Permanent(err.problems[0])
+        except UnavailableError as err:
+            return Retryable(err.problems[0])
+        except Exception as err:
+            log.exception("the body of a job raised", message_id=job.message_id)
+            return met_defect(job, type(err).__name__)
+
+    async def _publish_patiently(self, reply: Result | NodeExecute) -> None:
+        # Kept while the broker is in need: a job that went back would count as one that killed its worker.
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await self._publisher.publish(reply)
+            except UnavailableError as err:
+                log.warning("result waits", message_id=reply.message_id, reason=str(err), pause=pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE)
+
+
+def _attempt(message: NodeMessage) -> Attempt:
+    return message.run_id, message.node_id, message.attempt
+
+
+def _outcome_of(body: asyncio.Task[Outcome], job: NodeExecute) -> Outcome:
+    return met_defect(job, "cancelled by itself") if body.cancelled() else body.result()

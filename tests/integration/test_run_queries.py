@@ -1,0 +1,66 @@
+"""Questions to the run tracker over a real broker, about what it was told over the same broker."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+from tests.unit.histories import COMMAND, EVENTS, RUN_ID, VIEWS, WORKFLOW_ID
+
+from run_tracker.main import create_service
+from shared.contracts.queries import (
+    CommandReply,
+    FindOutputs,
+    GetCommand,
+    GetRun,
+    ListRuns,
+    OutputsReply,
+    RunReply,
+    RunsReply,
+)
+from shared.contracts.states import FINAL_RUN_STATUSES
+from shared.contracts.values import TextValue
+from shared.messaging.connection import connect
+from shared.messaging.requests import Requests
+from shared.topology import QUERIES_QUEUE
+
+
+@pytest.fixture
+async def ask(stack, publisher, empty_queues, empty_tables):
+    """Asks the tracker, once it knows all that was told of a run."""
+    async with create_service(stack), connect(stack.amqp_url, name="test", patience=5) as connection:
+        requests = await Requests.start(await connection.channel(on_return_raises=True), asker="test")
+
+        async def ask(query, reply):
+            return reply.model_validate_json(await requests.ask(query, QUERIES_QUEUE, patience=5))
+
+        for event in EVENTS:
+            await publisher.publish(event)
+        async with asyncio.timeout(30):
+            while not is_complete((await ask(GetRun(run_id=RUN_ID), RunReply)).run):
+                pass
+        yield ask
+
+
+def is_complete(run):
+    return run is not None and run.status in FINAL_RUN_STATUSES and len(run.nodes) == len(VIEWS)
+
+
+async def test_a_run_is_told_with_its_nodes_and_listed_without(ask):
+    run = (await ask(GetRun(run_id=RUN_ID), RunReply)).run
+    assert run.nodes == VIEWS
+    assert (await ask(ListRuns(workflow_id=WORKFLOW_ID), RunsReply)).runs == (run.model_copy(update={"nodes": None}),)
+    assert (await ask(ListRuns(workflow_id=uuid4()), RunsReply)).runs == ()
+    assert (await ask(GetRun(run_id=uuid4()), RunReply)).run is None
+
+
+async def test_how_a_run_was_asked_for_is_told(ask):
+    assert (await ask(GetCommand(run_id=RUN_ID), CommandReply)).command == COMMAND
+    assert (await ask(GetCommand(run_id=uuid4()), CommandReply)).command is None
+
+
+async def test_outputs_of_nodes_that_succeeded_are_told(ask):
+    node_ids = ("limited", "given", "gone", "open")
+    assert (await ask(FindOutputs(workflow_id=WORKFLOW_ID, node_ids=node_ids), OutputsReply)).outputs == {
+        "limited": TextValue(text="answer"),
+        "given": TextValue(text="earlier"),
+    }

@@ -1,0 +1,138 @@
+"""Starting each run once: by name, by content, whoever asks first."""
+
+import asyncio
+from uuid import UUID, uuid4
+
+import pytest
+
+from gateway.domain.identity import digest_of
+from gateway.started_runs import StartedRuns
+from gateway.starts import Starts
+from gateway.views import ExecuteRequest, ResumeRequest
+from shared.contracts.commands import MAX_START_BYTES, RunStart
+from shared.contracts.errors import InvalidInputError
+from shared.contracts.graph import Node, WorkflowGraph
+from shared.contracts.queries import RunView
+from shared.contracts.states import RunStatus
+from shared.contracts.values import TextValue
+
+GRAPH = WorkflowGraph(nodes=(Node(id="a", type="text"),))
+SUBJECT = "execute something"
+ID, OTHER_ID = UUID(int=1), UUID(int=2)
+
+
+class Memory(StartedRuns):
+    """Keeps starts as the table does; every call gives way to others first, so that requests overlap."""
+
+    def __init__(self):
+        self.kept = []
+
+    async def find(self, run_id, trigger_run_id):
+        await asyncio.sleep(0)
+        return tuple(item for item in self.kept if self.is_named(item.command, run_id, trigger_run_id))
+
+    async def add(self, started):
+        await asyncio.sleep(0)
+        command = started.command
+        taken = any(self.is_named(item.command, command.run_id, command.trigger_run_id) for item in self.kept)
+        self.kept += [] if taken else [started]
+        return not taken
+
+    def is_named(self, command, run_id, trigger_run_id):
+        return command.run_id == run_id or (trigger_run_id and command.trigger_run_id == trigger_run_id)
+
+
+class Published:
+    """Stands for `Runs`: remembers what was published."""
+
+    def __init__(self):
+        self.commands = []
+
+    async def start(self, command):
+        self.commands.append(command)
+        return RunView(run_id=command.run_id, status=RunStatus.QUEUED)
+
+    start_again = start
+
+
+@pytest.fixture
+def published():
+    return Published()
+
+
+@pytest.fixture
+def start(published):
+    starts = Starts(Memory(), published)
+
+    async def start(subject=SUBJECT, **wishes):
+        request = ExecuteRequest(**wishes)
+
+        async def plan():
+            await asyncio.sleep(0)
+            return RunStart(
+                run_id=request.run_id or uuid4(),
+                graph=GRAPH,
+                inputs=request.inputs,
+                trigger_run_id=request.trigger_run_id,
+            )
+
+        return (await starts.start(subject, request, plan)).run_id
+
+    return start
+
+
+async def test_what_has_no_name_is_started_whenever_it_is_asked_for(start, published):
+    assert await start() != await start()
+    assert len(published.commands) == 2
+
+
+@pytest.mark.parametrize("name", [{"trigger_run_id": "t"}, {"run_id": ID}])
+async def test_fifty_equal_requests_start_one_run_with_one_command(start, published, name):
+    ids = await asyncio.gather(*(start(**name) for _ in range(50)))
+    assert len(set(ids)) == 1
+    assert len(published.commands) == 50
+    assert len(set(map(RunStart.to_json, published.commands))) == 1
+
+
+async def test_a_trigger_names_its_run_whatever_id_is_asked_for_later(start):
+    assert await start(trigger_run_id="t", run_id=ID) == ID
+    assert await start(trigger_run_id="t", run_id=OTHER_ID) == ID
+    assert await start(trigger_run_id="t") == ID
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [
+        ({"trigger_run_id": "t"}, {"trigger_run_id": "t", "inputs": {"a": TextValue(text="x")}}, "trigger_conflict"),
+        ({"trigger_run_id": "t"}, {"trigger_run_id": "t", "subject": "execute another"}, "trigger_conflict"),
+        ({"run_id": ID}, {"run_id": ID, "inputs": {"a": TextValue(text="x")}}, "run_conflict"),
+        ({"run_id": ID}, {"run_id": ID, "trigger_run_id": "t"}, "run_conflict"),
+    ],
+)
+async def test_a_name_of_another_request_is_a_conflict_that_names_its_run(start, published, first, second, code):
+    existing = await start(**first)
+    with pytest.raises(InvalidInputError) as caught:
+        await start(**second)
+    assert caught.value.code == code
+    assert str(existing) in caught.value.problems[0].message
+    assert len(published.commands) == 1
+
+
+async def test_a_start_over_the_limit_is_not_begun_and_takes_no_name(start, published):
+    with pytest.raises(InvalidInputError, match="start_too_large"):
+        await start(trigger_run_id="t", inputs={"a": TextValue(text=MAX_START_BYTES * "x")})
+    assert published.commands == []
+    await start(trigger_run_id="t")
+
+
+def digest(body, subject=SUBJECT):
+    return digest_of(subject, ResumeRequest.model_validate(body))
+
+
+def test_requests_are_the_same_by_what_they_say():
+    one = {"params": {"a": {"x": 1, "y": 2}}, "fromNode": "b", "runId": str(ID)}
+    other = {"fromNode": "b", "runId": str(OTHER_ID), "params": {"a": {"y": 2, "x": 1}}}
+    assert digest(one) == digest(other)
+    assert digest(one) != digest(one, "resume another")
+    assert digest({"options": {}}) != digest({"options": {"budget": None}})
+    assert digest({"triggerRunId": "a"}) != digest({"triggerRunId": "b"})
