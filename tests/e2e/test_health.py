@@ -5,6 +5,8 @@ import pytest
 
 from cli.supervisor import SERVICES
 
+ANEW = {"useCache": False}  # crops of the same photograph would be reused
+
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_answers_for_its_health(system, name):
@@ -17,7 +19,7 @@ def test_a_service_answers_for_its_health(system, name):
 
 
 def test_metrics_count_what_was_done(system):
-    run_id = system.start_sample_run()
+    run_id = system.start_sample_run(options=ANEW)
     assert system.finished(run_id).status == "completed"
     with httpx2.Client(base_url=system.supervisor.service_url("orchestrator")) as http:
         assert 'weft_runs_finished_total{status="completed"}' in http.get("/metrics").text

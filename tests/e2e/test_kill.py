@@ -8,6 +8,7 @@ import pytest
 from shared.contracts.states import NodeStatus, RunStatus
 from shared.contracts.values import ImageValue, TextValue
 
+ANEW = {"useCache": False}  # crops of the same photograph would be reused
 QUESTIONS = 3  # model calls that wait for nothing but their crops; the fourth joins their answers
 
 
@@ -22,7 +23,7 @@ def assert_complete(run):
 
 def start_and_hold_at_the_model(system):
     system.hold_model_calls(QUESTIONS)
-    run_id = system.start_sample_run()
+    run_id = system.start_sample_run(options=ANEW)
     system.wait_until_held(QUESTIONS)
     return run_id
 
@@ -51,7 +52,7 @@ def test_the_llm_worker_killed_while_it_waits_for_the_model(system):
 
 def test_a_job_that_kills_its_worker_three_times_fails_its_node_and_the_run_ends(system):
     system.hold_model_calls(3 * QUESTIONS)
-    run_id = system.start_sample_run()
+    run_id = system.start_sample_run(options=ANEW)
     for _ in range(3):
         system.wait_until_held(QUESTIONS)
         system.supervisor.kill("llm_worker")
@@ -65,7 +66,7 @@ def test_a_job_that_kills_its_worker_three_times_fails_its_node_and_the_run_ends
 
 def test_the_crop_worker_killed_with_jobs_in_hand(system):
     os.kill(system.supervisor.pid("crop_worker"), signal.SIGSTOP)
-    run_id = system.start_sample_run()
+    run_id = system.start_sample_run(options=ANEW)
     system.wait_for(run_id, "node.queued", count=3)
     system.supervisor.kill("crop_worker")
     system.supervisor.start_service("crop_worker")

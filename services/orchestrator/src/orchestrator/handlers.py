@@ -1,8 +1,10 @@
 """From deliveries to decisions: read the journal, decide, write the journal, publish."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Counter as CountMetric
 
 from orchestrator.admission import Admission
 from orchestrator.alarm import SetsTimers
@@ -14,6 +16,9 @@ from shared.contracts.commands import NodeAbandon, RunAdmit
 from shared.contracts.envelope import Message
 from shared.contracts.events import RunFinished
 from shared.messaging.publisher import MessagePublisher
+
+# A run that has more messages in a batch is large: those of other runs do not wait until all of its are handled.
+LARGE = 6
 
 
 class Orchestrator:
@@ -41,17 +46,18 @@ class Orchestrator:
         self._batch_size = Histogram(
             "weft_batch_size", "Messages per batch", buckets=(1, 2, 5, 10, 20, 50, 100, 200), registry=registry
         )
-        self._finished = Counter("weft_runs_finished", "Runs that ended", ["status"], registry=registry)
-        self._reused = Counter("weft_nodes_reused", "Nodes that reused an earlier output", registry=registry)
+        self._finished = CountMetric("weft_runs_finished", "Runs that ended", ["status"], registry=registry)
+        self._reused = CountMetric("weft_nodes_reused", "Nodes that reused an earlier output", registry=registry)
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
         """Take in a batch; raise UnavailableError while the database or the broker is away."""
         self._batch_size.observe(len(batch))
-        decisions = await take_in_batch(self._journal, batch, now=self._clock())
-        await self._publish(decisions.messages)
-        self._alarm.set(decisions.timers)
-        await self._admit(decisions.freed)
-        self._reused.inc(decisions.reused)
+        for part in _small_runs_first(batch):
+            decisions = await take_in_batch(self._journal, part, now=self._clock())
+            await self._publish(decisions.messages)
+            self._alarm.set(decisions.timers)
+            await self._admit(decisions.freed)
+            self._reused.inc(decisions.reused)
 
     async def _publish(self, messages: Sequence[Message]) -> None:
         await self._publisher.publish_all(message for message in messages if not isinstance(message, NodeAbandon))
@@ -66,3 +72,11 @@ class Orchestrator:
         if admitted := await self._admission.admit(keys):
             now = self._clock()
             await self._publisher.publish_all(RunAdmit(run_id=run_id, at=now) for run_id in admitted)
+
+
+def _small_runs_first(batch: Sequence[Incoming]) -> list[list[Incoming]]:
+    """Return the batch in one part, or in two, where it has messages of large runs: those of small runs first."""
+    counts = Counter(message.run_id for message in batch)
+    small = [message for message in batch if counts[message.run_id] <= LARGE]
+    large = [message for message in batch if counts[message.run_id] > LARGE]
+    return [part for part in (small, large) if part]

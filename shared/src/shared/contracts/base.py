@@ -38,4 +38,4 @@ class Contract(BaseModel):
 
 def without_nul(json: bytes) -> bytes:
     """Return a JSON text with the replacement character in place of each NUL."""
-    return _NUL.sub(_REPLACEMENT, json)
+    return _NUL.sub(_REPLACEMENT, json) if b"\\u0000" in json else json
