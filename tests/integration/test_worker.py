@@ -11,12 +11,13 @@ from tests.integration.test_consumer_watch import PATIENCE, delete
 from tests.integration.test_messaging import depth, next_message
 
 from shared import topology
-from shared.contracts.commands import NodeAbandon, NodeExecute
+from shared.contracts.commands import NodeAbandon, NodeExecute, read_job
 from shared.contracts.errors import UnavailableError, invalid, unavailable
 from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded, read_result
 from shared.contracts.node_types import REGISTRY
 from shared.contracts.run_options import Lane
 from shared.contracts.values import TextValue
+from shared.messaging.connection import connect
 from shared.messaging.consumer_watch import ConsumerWatch
 from shared.topology import JOBS, RESULTS_QUEUE
 from shared.worker import Succeeded, worker_service
@@ -214,7 +215,46 @@ async def test_all_lanes_are_served_and_the_low_one_leaves_slots_to_the_others(s
         await publisher.publish(job("high", lane=Lane.HIGH))
         results = [await next_result(channel) for _ in range(22)]
     assert {result.node_id for result in results} == {"low", "normal", "high"}
-    assert [await depth(channel, REGISTRY["llm"].job_queue(lane)) for lane in Lane] == [0, 0, 0]
+    assert [await depth(channel, REGISTRY["llm"].job_queue(lane)) for lane in Lane] == [0, 0, 0, 0]
+
+
+async def die_with_jobs_in_hand(stack, queue, count):
+    """Be a worker that takes so many jobs and dies: nothing that it took is acknowledged."""
+    async with connect(stack.amqp_url, name="dying worker", patience=5) as connection:
+        taken = asyncio.Semaphore(0)
+
+        async def take(_):
+            taken.release()
+
+        await (await (await connection.channel()).get_queue(queue, ensure=False)).consume(take)
+        async with asyncio.timeout(PATIENCE):
+            for _ in range(count):
+                await taken.acquire()
+
+
+async def test_jobs_in_hand_when_two_workers_died_are_tried_one_at_a_time(stack, channel, publisher):
+    holding = Holding()
+    await publisher.publish_all([job(f"innocent {number}") for number in range(3)])
+    for _ in range(2):
+        await die_with_jobs_in_hand(stack, "jobs.llm", 3)
+    async with worker(stack, holding, concurrency=4):
+        await holding.wait_for(lambda: holding.begun)
+        await publisher.publish(job("other"))
+        await holding.wait_for(lambda: len(holding.begun) == 2)
+        assert holding.begun[-1] == "other"
+        holding.finish.set()
+        results = [await next_result(channel) for _ in range(4)]
+    assert all(isinstance(result, NodeSucceeded) for result in results)
+    assert [await depth(channel, name) for name in ("jobs.llm", "jobs.llm.suspect", "dead.jobs.llm")] == [0, 0, 0]
+
+
+async def test_a_suspect_that_kills_its_worker_is_dead_and_its_neighbours_are_not(stack, channel, publisher):
+    await publisher.publish_all([job("poison", lane=Lane.SUSPECT), job("neighbour", lane=Lane.NORMAL)])
+    await die_with_jobs_in_hand(stack, "jobs.llm.suspect", 1)
+    dead = await next_message(channel, "dead.jobs.llm")
+    assert read_job(dead.body).node_id == "poison"
+    async with worker(stack, echo):
+        assert (await next_result(channel)).node_id == "neighbour"
 
 
 async def test_a_job_that_lasts_is_told_of(stack, channel, publisher):

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from shared.contracts.commands import NodeAbandon, NodeExecute
 from shared.contracts.envelope import Message
 from shared.contracts.errors import invalid, unavailable
-from shared.contracts.events import NodeFailed, NodeLasting, NodeStarted, NodeSucceeded
+from shared.contracts.events import NodeFailed, NodeLasting, NodeStarted, NodeSucceeded, Usage
 from shared.contracts.run_options import Lane
 from shared.contracts.values import TextValue
 from shared.threads import run_in_thread
@@ -25,9 +25,10 @@ M = TypeVar("M", bound=Message)
 class Delivery:
     """A job as the broker delivers it, and how it was settled."""
 
-    def __init__(self, job: NodeExecute | bytes, journal: list[str]):
+    def __init__(self, job: NodeExecute | bytes, journal: list[str], deaths: int | None = None):
         self.body = job if isinstance(job, bytes) else job.to_json()
         self.message_id = "unreadable" if isinstance(job, bytes) else job.message_id
+        self.headers: dict[str, Any] = {} if deaths is None else {"x-delivery-count": deaths}
         self.settled: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._journal = journal
 
@@ -46,6 +47,7 @@ class Publisher:
     def __init__(self, journal: list[str]):
         self.messages: list[Message] = []
         self.failures = 0
+        self.too_large: set[type[Message]] = set()
         self._journal = journal
         self._changed = asyncio.Event()
 
@@ -53,6 +55,8 @@ class Publisher:
         if self.failures:
             self.failures -= 1
             raise unavailable("publish_failed", "away")
+        if type(message) in self.too_large:
+            raise invalid("message_too_large", "it is over the limit")
         self.publish_unawaited(message)
         self._journal.append(message.kind_name())
 
@@ -86,8 +90,8 @@ class Worker:
         self.registry = CollectorRegistry()
         self.runner = JobRunner(body or self._work, self.publisher, Slots(concurrency), self.registry)
 
-    def deliver(self, job: NodeExecute | bytes, lane=Lane.NORMAL) -> asyncio.Future[str]:
-        delivery = Delivery(job, self.journal)
+    def deliver(self, job: NodeExecute | bytes, lane=Lane.NORMAL, deaths: int | None = None) -> asyncio.Future[str]:
+        delivery = Delivery(job, self.journal, deaths)
         self.runner.receive(delivery, lane)
         return delivery.settled
 
@@ -125,6 +129,44 @@ async def test_a_result_is_safe_before_its_job_is_acknowledged():
     assert await within(worker.deliver(job())) == "acknowledged"
     assert worker.journal == ["node.succeeded", "acknowledged"]
     assert len(worker.publisher.of(NodeStarted)) == 1
+
+
+@pytest.mark.parametrize(("deaths", "lane"), [(None, Lane.NORMAL), (1, Lane.LOW), (2, Lane.SUSPECT)])
+async def test_a_job_is_tried_where_it_is_unless_it_was_in_hand_when_two_workers_died(deaths, lane):
+    worker = Worker()
+    worker.finish.set()
+    assert await within(worker.deliver(job(), lane, deaths)) == "acknowledged"
+    assert worker.begun == ["ask"]
+
+
+async def test_a_job_that_was_in_hand_when_two_workers_died_becomes_a_suspect():
+    worker = Worker()
+    assert await within(worker.deliver(job(), Lane.HIGH, deaths=2)) == "acknowledged"
+    (suspect,) = worker.publisher.of(NodeExecute)
+    assert suspect == job().model_copy(update={"lane": Lane.SUSPECT})
+    assert worker.begun == []
+
+
+async def test_a_job_of_ours_that_comes_again_after_a_lost_connection_is_no_suspect():
+    worker = Worker()
+    first = worker.deliver(job())
+    again = worker.deliver(job(), deaths=2)
+    worker.finish.set()
+    assert [await within(delivery) for delivery in (first, again)] == ["acknowledged"] * 2
+    assert worker.begun == ["ask"]
+
+
+async def test_a_result_that_no_message_can_hold_fails_its_node_with_what_it_cost():
+    usage = Usage(model="m", output_tokens=9)
+
+    async def talk(_: NodeExecute):
+        return Succeeded(TextValue(text="too much"), usage)
+
+    worker = Worker(body=talk)
+    worker.publisher.too_large = {NodeSucceeded}
+    assert await within(worker.deliver(job())) == "acknowledged"
+    (failure,) = worker.publisher.of(NodeFailed)
+    assert (failure.error.code, failure.retryable, failure.usage) == ("message_too_large", False, usage)
 
 
 async def test_a_job_that_cannot_be_read_is_rejected():

@@ -37,7 +37,8 @@ Weft runs visual AI-image workflows as event-driven services over RabbitMQ.
 To start a run, publish `run.start` to the exchange `weft.runs` with the routing key `run.start`; to cancel one,
 `run.cancel` likewise. To follow runs, bind a queue of your own to the topic exchange `weft.events`: run events have
 their kind as routing key (`run.finished`), node events their kind and the node's type (`node.succeeded.llm`).
-A worker consumes the jobs of its type from `weft.jobs` (three lanes, most urgent first: `llm.high`, `llm`, `llm.low`)
+A worker consumes the jobs of its type from `weft.jobs` (lanes, most urgent first: `llm.high`, `llm`, `llm.low`; and
+`llm.suspect`, for what was in hand when two workers died, to be taken one at a time)
 and publishes what comes of them to `weft.results`, from where they become events. `weft.control` tells workers which
 attempts to abandon.
 

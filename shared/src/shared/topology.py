@@ -51,8 +51,10 @@ HISTORY_QUEUE = "run_tracker.events"
 QUERIES_QUEUE = "run_tracker.queries"
 WHY_QUEUE = "orchestrator.queries"
 
-# A job that killed its worker three times is not given to a fourth.
+# A job that killed its worker three times is not given to a fourth. A worker's death counts against all jobs that it
+# had in hand; so the third time a job is tried as a suspect, alone, and innocent ones get away.
 JOB_DELIVERY_LIMIT = 2
+SUSPECT_DELIVERY_LIMIT = 0
 # Other messages harm nobody, but a message that can never be handled must end in its dead-letter queue.
 DELIVERY_LIMIT = 20
 # Dead letters stay until a person decides; RabbitMQ 4 would drop them after 20 looks.
@@ -113,7 +115,7 @@ def _job_queues() -> tuple[Queue, ...]:
         _quorum(
             node_type.job_queue(lane),
             Binding(JOBS, lane.name_in(node_type.name)),
-            delivery_limit=JOB_DELIVERY_LIMIT,
+            delivery_limit=SUSPECT_DELIVERY_LIMIT if lane is Lane.SUSPECT else JOB_DELIVERY_LIMIT,
             dead_letters=node_type.queue,
         )
         for node_type in WORKER_TYPES

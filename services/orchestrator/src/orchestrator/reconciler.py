@@ -21,6 +21,7 @@ from orchestrator.journal import Journal, JournaledRun
 from shared.contracts.commands import NodeExpire, RunAdmit
 from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError
+from shared.contracts.run_options import Lane
 from shared.contracts.states import RunStatus
 from shared.messaging.publisher import MessagePublisher
 from shared.topology import RESULTS_QUEUE
@@ -109,7 +110,8 @@ class Reconciler:
     async def _lost(self, state: RunState, now: datetime, seen: dict[str, datetime]) -> AsyncGenerator[NodeExpire]:
         for node_id in unconfirmed(state, now):
             lost = expiry(state, node_id, now)
-            queues = (state.plan.node_type(node_id).job_queue(state.nodes[node_id].lane), RESULTS_QUEUE)
+            lanes = (state.nodes[node_id].lane, Lane.SUSPECT)
+            queues = (*map(state.plan.node_type(node_id).job_queue, lanes), RESULTS_QUEUE)
             if any([await self._depth(queue) for queue in queues]):
                 continue
             since = self._missed[lost.message_id] = seen.get(lost.message_id, now)

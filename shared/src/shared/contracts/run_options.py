@@ -24,11 +24,16 @@ class Priority(StrEnum):
 
 
 class Lane(StrEnum):
-    """The queues that each type of job has, most urgent first."""
+    """The queues that each type of job has, most urgent first.
+
+    `suspect` is for jobs that were in hand when two workers died: of these a worker takes one at a time, so that it is
+    known which job killed it.
+    """
 
     HIGH = "high"
     NORMAL = "normal"
     LOW = "low"
+    SUSPECT = "suspect"
 
     def name_in(self, name: str) -> str:
         """Return the name of a queue, or a routing key, for the jobs of this lane."""

@@ -5,9 +5,9 @@ import os
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -17,12 +17,23 @@ from structlog import get_logger
 from shared.contracts.commands import NodeAbandon, NodeExecute, read_job
 from shared.contracts.envelope import NodeMessage
 from shared.contracts.errors import InvalidInputError, UnavailableError
-from shared.contracts.events import NodeLasting, NodeStarted
+from shared.contracts.events import NodeLasting, NodeStarted, NodeSucceeded
 from shared.contracts.run_options import Lane
 from shared.messaging.batches import FIRST_PAUSE, LAST_PAUSE
 from shared.messaging.publisher import MessagePublisher
 from shared.messaging.settling import settle
-from shared.worker.outcomes import Body, Outcome, Permanent, Result, Retryable, met_defect, result_event, timed_out
+from shared.topology import JOB_DELIVERY_LIMIT
+from shared.worker.outcomes import (
+    Body,
+    Outcome,
+    Permanent,
+    Result,
+    Retryable,
+    met_defect,
+    result_event,
+    timed_out,
+    unpublishable,
+)
 from shared.worker.slots import Slots, SlotsClosedError
 
 REMEMBERED_JOBS = 1_000
@@ -39,6 +50,11 @@ class Delivery(Protocol):
 
     body: bytes
     message_id: str
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        """The headers; `x-delivery-count` says how often it was delivered in vain."""
+        ...
 
     def ack(self) -> Awaitable[None]:
         """Let the broker forget the job."""
@@ -104,7 +120,9 @@ class JobRunner:
     async def _handle(self, delivery: Delivery, lane: Lane) -> None:
         """Decode, do, publish, acknowledge; what cannot be is dead-lettered."""
         try:
-            if reply := await self._do_once(read_job(delivery.body), lane):
+            job = read_job(delivery.body)
+            reply = _suspected(job) if self._is_suspect(job, delivery, lane) else await self._do_once(job, lane)
+            if reply:
                 await self._publish_patiently(reply)
         except ValidationError as err:
             log.error("dead-lettered", message_id=delivery.message_id, problems=err.error_count())  # noqa: TRY400 - the input must not be logged
@@ -113,6 +131,12 @@ class JobRunner:
             log.exception("dead-lettered", message_id=delivery.message_id)
             return await settle(delivery.reject(), delivery.message_id)
         return await settle(delivery.ack(), delivery.message_id)
+
+    def _is_suspect(self, job: NodeExecute, delivery: Delivery, lane: Lane) -> bool:
+        """Tell whether a job was in hand when workers died, so often that it is to be tried alone."""
+        deaths: int = delivery.headers.get("x-delivery-count", 0)
+        is_ours = _attempt(job) in self._work or _attempt(job) in self._abandoned
+        return lane is not Lane.SUSPECT and deaths >= JOB_DELIVERY_LIMIT and not is_ours
 
     async def _do_once(self, job: NodeExecute, lane: Lane) -> Result | NodeExecute | None:
         """Return what must be published before the job is acknowledged; None if its attempt was abandoned."""
@@ -138,9 +162,9 @@ class JobRunner:
             # Published again, not returned: the broker counts returns, and takes three for three dead workers.
             return job
         body = asyncio.create_task(self._run_body(job))
-        # The slot is free when the body has really ended. A crop's thread cannot be stopped: it would otherwise run
-        # beside that of the next job. What waits for the job does not wait for that: an abandoned one is acknowledged
-        # at once, since if it came again, nobody would want it either, and a worker that it kills is none to count.
+        # The slot is free when the body has really ended: the thread of a crop cannot be stopped, and would else run
+        # beside that of the next job. The job itself is over at once, by its timeout or because it was abandoned, and
+        # is acknowledged: nobody wants it to come again, whatever its thread does to this process.
         body.add_done_callback(lambda _: self._slots.release(lane))
         try:
             return await self._follow(job, body)
@@ -185,10 +209,18 @@ class JobRunner:
                 log.warning("result waits", message_id=reply.message_id, reason=str(err), pause=pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LAST_PAUSE)
+            except InvalidInputError as err:
+                if not isinstance(reply, NodeSucceeded):
+                    raise
+                reply = unpublishable(reply, err.problems[0])
 
 
 def _attempt(message: NodeMessage) -> Attempt:
     return message.run_id, message.node_id, message.attempt
+
+
+def _suspected(job: NodeExecute) -> NodeExecute:
+    return job.model_copy(update={"lane": Lane.SUSPECT})
 
 
 def _outcome_of(body: asyncio.Task[Outcome], job: NodeExecute) -> Outcome:

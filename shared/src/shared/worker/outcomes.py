@@ -72,6 +72,12 @@ def timed_out(job: NodeExecute) -> Retryable:
     )
 
 
+def unpublishable(result: NodeSucceeded, problem: Problem) -> NodeFailed:
+    """Return what is told instead of a result that no message can hold; what it cost is told all the same."""
+    error = problem.model_copy(update={"node_id": result.node_id, "fix": "ask for less output"})
+    return NodeFailed(**result.about, at=result.at, seconds=result.seconds, error=error, usage=result.usage)
+
+
 def met_defect(job: NodeExecute, defect: str) -> Permanent:
     """Return the outcome of an attempt whose body ended in a way that no body should; nothing but its kind is told."""
     return Permanent(

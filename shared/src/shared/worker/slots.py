@@ -1,4 +1,4 @@
-"""Who is served next: the slots of a worker process, shared by the three lanes of its type.
+"""Who is served next: the slots of a worker process, shared by the lanes of its type.
 
 A large run has a few jobs at a time in its own lane and all others in a lower one. So a small run that comes later
 finds few jobs before it in the queue. What is left to see to is that it finds a slot:
@@ -25,7 +25,9 @@ _URGENCY: Mapping[Lane, int] = {lane: rank for rank, lane in enumerate(Lane)}
 
 
 def share(lane: Lane, concurrency: int) -> int:
-    """Return how many of the slots a lane may hold at the same time; at least one, and all but those of `LOW`."""
+    """Return how many of the slots a lane may hold at the same time: of the upper two all, of suspects one."""
+    if lane is Lane.SUSPECT:
+        return 1
     if lane is not Lane.LOW or concurrency == 1:
         return concurrency
     return min(math.ceil(LOW_SHARE * concurrency), concurrency - 1)

@@ -1,4 +1,4 @@
-"""What a worker process hears: the jobs of its type in three lanes, and which attempts nobody waits for any more."""
+"""What a worker process hears: the jobs of its type, lane by lane, and which attempts nobody waits for any more."""
 
 import asyncio
 from collections.abc import Sequence
