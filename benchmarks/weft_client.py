@@ -12,7 +12,7 @@ from benchmarks.measures import PATIENCE, RunsLostError
 from shared.contracts.commands import RunStart
 from shared.contracts.events import RunFinished, read_event
 from shared.contracts.graph import WorkflowGraph
-from shared.contracts.run_options import DEFAULT_WINDOW, RunOptions
+from shared.contracts.run_options import DEFAULT_WINDOW, MAX_IN_FLIGHT, RunOptions
 from shared.contracts.states import RunStatus
 from shared.database import Database
 from shared.messaging.connection import connect
@@ -55,7 +55,7 @@ class WeftClient:
     ) -> dict[UUID, asyncio.Future[RunStatus]]:
         """Start runs; return how each will end, by its id."""
         # Nothing is reused: equal crops of one run after the other would cost nothing.
-        options = RunOptions(use_cache=False, max_in_flight=window or DEFAULT_WINDOW)
+        options = RunOptions(use_cache=False, max_in_flight=MAX_IN_FLIGHT, window=window or DEFAULT_WINDOW)
         commands = [RunStart(run_id=uuid4(), graph=graph, options=options) for _ in range(count)]
         ends = {command.run_id: asyncio.get_running_loop().create_future() for command in commands}
         self._ends.update(ends)

@@ -227,7 +227,7 @@ def test_a_budget_of_nothing_asks_no_model():
 
 @given(st.integers(1, 8), st.integers(0, 100))
 def test_no_more_nodes_are_in_flight_than_the_window_has_places(window, seed):
-    core = Core(wide(20), options=options(max_in_flight=window))
+    core = Core(wide(20), options=options(window=window))
     order, most = [core.command], 0
     while order:
         delivered = core.deliver(order.pop(seed % len(order)))
@@ -236,6 +236,21 @@ def test_no_more_nodes_are_in_flight_than_the_window_has_places(window, seed):
     assert most == window
     assert core.jobs() == [f"n{number}" for number in range(20)]
     assert core.state.status is RunStatus.COMPLETED
+
+
+def test_a_node_that_lasts_makes_room_for_the_next_up_to_the_limit():
+    core = started(wide(10), options=options(window=2, max_in_flight=4))
+    assert core.jobs() == ["n0", "n1"]
+    delivered = lasting(core, "n0")
+    assert [message.node_id for message in delivered.of(NodeExecute)] == ["n2"]
+    lasting(core, "n1")
+    assert core.state.in_flight == 4
+    assert lasting(core, "n2").of(NodeExecute) == []
+    core.deliver(succeeded(job(core, "n0")))
+    assert core.jobs() == ["n0", "n1", "n2", "n3", "n4"]
+    for number in range(1, 10):
+        core.deliver(succeeded(job(core, f"n{number}")))
+    assert (core.state.in_flight, core.state.lasting, core.state.status) == (0, 0, RunStatus.COMPLETED)
 
 
 def test_a_retry_waits_for_a_place_like_any_other():
@@ -258,7 +273,7 @@ def test_a_retry_waits_for_a_place_like_any_other():
     ],
 )
 def test_a_large_run_leaves_its_lane_to_small_ones(priority, first, others):
-    core = started(wide(10), options=options(priority=priority, max_in_flight=8))
+    core = started(wide(10), options=options(priority=priority, window=8))
     lanes = [message.lane for message in core.told(NodeExecute)]
     assert lanes == [first] * JOBS_IN_OWN_LANE + [others] * (8 - JOBS_IN_OWN_LANE)
     # A place in the run's own lane is taken again, so that workers that prefer it have always something to do.

@@ -13,9 +13,9 @@ from shared.contracts.errors import invalid, unavailable
 from shared.contracts.run_options import (
     MAX_CONCURRENT_RUNS,
     MAX_COST,
+    MAX_IN_FLIGHT,
     MAX_RUN_TIMEOUT,
     MAX_TOKENS,
-    MAX_WINDOW,
     Priority,
 )
 from shared.settings import Settings
@@ -79,7 +79,11 @@ class CarryOutFlags:
     ] = None
     max_in_flight: Annotated[
         int | None,
-        typer.Option("--max-in-flight", min=1, max=MAX_WINDOW, help="nodes that are in the workers' hands at a time"),
+        typer.Option("--max-in-flight", min=1, max=MAX_IN_FLIGHT, help="nodes in the workers' hands at a time"),
+    ] = None
+    window: Annotated[
+        int | None,
+        typer.Option("--window", min=1, max=MAX_IN_FLIGHT, help="of these, nodes that wait or have just been taken"),
     ] = None
 
     def as_options(self) -> dict[str, Any]:
@@ -92,6 +96,7 @@ class CarryOutFlags:
             concurrency=_read_concurrency(self.concurrency) if self.concurrency is not None else None,
             timeout=self.run_timeout,
             maxInFlight=self.max_in_flight,
+            window=self.window,
         )
 
 

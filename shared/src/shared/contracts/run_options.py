@@ -6,8 +6,9 @@ from pydantic import Field
 
 from shared.contracts.base import Contract
 
-DEFAULT_WINDOW = 16
-MAX_WINDOW = 1_000
+DEFAULT_WINDOW = 6
+DEFAULT_IN_FLIGHT = 64
+MAX_IN_FLIGHT = 1_000
 DEFAULT_RUN_TIMEOUT = 24 * 3600.0  # seconds
 MAX_RUN_TIMEOUT = 30 * 24 * 3600.0
 MAX_COST = 1_000_000.0
@@ -69,12 +70,14 @@ class RunOptions(Contract):
     """How to carry a run out.
 
     `timeout` is in seconds, from the acceptance of the run: what is open then fails. `max_in_flight` is how many of its
-    nodes are with workers or in their queues at the same time. `use_cache` false executes every node anew.
+    nodes are with workers or in their queues at the same time; `window` is how many of these may be quick or waiting:
+    one that has been with a worker for a second makes room for the next. `use_cache` false executes every node anew.
     """
 
     priority: Priority = Priority.NORMAL
     timeout: float = Field(default=DEFAULT_RUN_TIMEOUT, gt=0, le=MAX_RUN_TIMEOUT)
-    max_in_flight: int = Field(default=DEFAULT_WINDOW, ge=1, le=MAX_WINDOW)
+    max_in_flight: int = Field(default=DEFAULT_IN_FLIGHT, ge=1, le=MAX_IN_FLIGHT)
+    window: int = Field(default=DEFAULT_WINDOW, ge=1, le=MAX_IN_FLIGHT)
     budget: Budget | None = None
     concurrency: Concurrency | None = None
     use_cache: bool = True

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.domain.plan import Plan
-from orchestrator.domain.state import RunState
+from orchestrator.domain.state import NodeState, RunState
 from shared.contracts.errors import Problem
 from shared.contracts.node_types import Supplied
 from shared.contracts.run_options import Lane, Priority
@@ -37,6 +37,7 @@ class Change:
         self._ready = state.ready
         self._in_flight = state.in_flight
         self._in_own_lane = state.in_own_lane
+        self._lasting = state.lasting
         self._open_nodes = state.open_nodes
         self._cancelled = False
 
@@ -111,6 +112,7 @@ class Change:
             open_nodes=self._open_nodes,
             in_flight=self._in_flight,
             in_own_lane=self._in_own_lane,
+            lasting=self._lasting,
         )
         return state if state.open_nodes else self._finish(state)
 
@@ -120,23 +122,28 @@ class Change:
         return replace(state, status=status, finished_by=self._cause, finished_at=self._at)
 
     def _has_place(self) -> bool:
-        window = self._state.accepted.command.options.max_in_flight
-        return len(self._ready) > 0 and self._in_flight < window and not self._cancelled
+        options = self._state.accepted.command.options
+        is_open = self._in_flight < options.max_in_flight and self._in_flight - self._lasting < options.window
+        return len(self._ready) > 0 and is_open and not self._cancelled
 
     def _set(self, node_id: str, **changes: Any) -> None:
         before = self._nodes[node_id]
         if before.cause != self._cause:
             self._touched[node_id] = None
-        self._nodes[node_id] = replace(before, **changes)
+        after = self._nodes[node_id] = replace(before, **changes)
+        self._open_nodes -= after.is_final and not before.is_final
+        self._count(before, -1)
+        self._count(after, 1)
+
+    def _count(self, node: NodeState, change: int) -> None:
+        if node.status is NodeStatus.QUEUED:
+            self._in_flight += change
+            self._in_own_lane += change * (node.lane is self._own_lane)
+            self._lasting += change * (node.started_at is not None)
 
     def _become(self, node_id: str, status: NodeStatus, **changes: Any) -> None:
-        before = self._nodes[node_id]
-        self._set(node_id, status=node_transition(before.status, status), cause=self._cause, **changes)
-        self._open_nodes -= self._nodes[node_id].is_final
-        for node, change in ((self._nodes[node_id], 1), (before, -1)):
-            if node.status is NodeStatus.QUEUED:
-                self._in_flight += change
-                self._in_own_lane += change * (node.lane is self._own_lane)
+        following = node_transition(self._nodes[node_id].status, status)
+        self._set(node_id, status=following, cause=self._cause, **changes)
 
     def _queue(self, node_id: str) -> None:
         if self._nodes[node_id].is_final:

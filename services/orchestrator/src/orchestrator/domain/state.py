@@ -81,11 +81,11 @@ class RunState:
     """A run: how it was started, its plan, its nodes by id, and how it ended.
 
     `open_nodes` counts the nodes that are not final, `in_flight` those that are with workers or in their queues, and
-    `in_own_lane` those of the latter that are in the lane of the run's priority.
-    `ready` holds, in order, the nodes that could be queued but for the run's window. `caused` tells for each event
-    which nodes it changed, in order; an event that is not in it has not been taken in. `tokens` and `cost` (US dollars)
-    are what models were used for. `begun_by` is the id of the event that let the run begin, `finished_by` of the one
-    that ended it, at `finished_at`.
+    `in_own_lane` those of the latter that are in the lane of the run's priority, `lasting` those that a worker has had
+    for a while. `ready` holds, in order, the nodes that could be queued but for the run's window. `caused` tells for
+    each event which nodes it changed, in order; an event that is not in it has not been taken in. `tokens` and `cost`
+    (US dollars) are what models were used for. `begun_by` is the id of the event that let the run begin, `finished_by`
+    of the one that ended it, at `finished_at`.
     """
 
     accepted: RunAccepted
@@ -96,6 +96,7 @@ class RunState:
     open_nodes: int = 0
     in_flight: int = 0
     in_own_lane: int = 0
+    lasting: int = 0
     tokens: int = 0
     cost: float = 0.0
     status: RunStatus = RunStatus.QUEUED

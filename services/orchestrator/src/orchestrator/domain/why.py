@@ -98,11 +98,12 @@ class Explainer:
             yield self._waits_for_place(node_id)
 
     def _waits_for_place(self, node_id: str) -> Reason:
-        window = self._state.accepted.command.options.max_in_flight
-        place = self._state.ready.place(node_id)
+        state, options = self._state, self._state.accepted.command.options
+        place = state.ready.place(node_id)
         return Reason(
             code="in_flight_limit",
-            message=f"{self._state.in_flight} of {window} nodes of the run are in flight; it is number {place} in line",
+            message=f"{state.in_flight} nodes of the run are in flight ({options.max_in_flight} may be), of which "
+            f"{state.lasting} last; beside these it has {options.window} places. The node is number {place} in line",
             place=place,
         )
 
