@@ -1,11 +1,11 @@
 # Everything a checkout can do. Each target first sees to it that .venv holds what requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo dev test bench lint lock documents
+.PHONY: help bootstrap demo dev test chaos bench bench-large lint lock documents
 
 BIN := .venv/bin
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 bootstrap: ## Install what is needed into .venv (every other target does it, too)
 	@scripts/bootstrap
@@ -19,8 +19,14 @@ dev: bootstrap ## Run everything locally until Ctrl-C (PORT=8080 chooses the gat
 test: lint ## Check style, types and architecture, and run all tests
 	$(BIN)/pytest
 
+chaos: bootstrap ## Kill, cut and restart everything, again and again, for up to 20 minutes (ARGS='-k broker' chooses)
+	$(BIN)/python -m tests.chaos $(ARGS)
+
 bench: bootstrap ## Measure Weft beside Celery (ARGS=--help says what can be chosen)
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-large: bootstrap ## Measure runs of 10,000 nodes, and what they cost others
+	$(BIN)/python -m benchmarks.large $(ARGS)
 
 lint: bootstrap ## Check style, types and architecture
 	$(BIN)/ruff check
