@@ -9,22 +9,22 @@ from tests.unit.core import chain, wide
 from orchestrator.admission import Admission
 from orchestrator.alarm import Alarm
 from orchestrator.batch import take_in_batch
-from orchestrator.domain.timers import GRACE
+from orchestrator.domain.timers import GRACE, TURNS
 from orchestrator.journal import Journal
 from orchestrator.queries import QueueGauge, WhyHandler
 from orchestrator.reconciler import SUSPICION, Reconciler
 from shared.contracts.commands import NodeExecute, RunAdmit, RunStart, read_command
 from shared.contracts.errors import Problem
-from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded
+from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded, read_result
 from shared.contracts.queries import Explain
 from shared.contracts.run_options import Concurrency, RunOptions
 from shared.contracts.values import TextValue
 from shared.messaging.connection import connect
-from shared.topology import COMMANDS_QUEUE
+from shared.topology import COMMANDS_QUEUE, RESULTS_QUEUE
 
 NOW = datetime.now(UTC)
 TIMEOUT = 20
-GIVEN_UP = timedelta(seconds=TIMEOUT + GRACE + 1)
+GIVEN_UP = timedelta(seconds=TURNS * TIMEOUT + GRACE + 1)
 WAITS = RunOptions(concurrency=Concurrency(key="shop"))
 
 
@@ -56,18 +56,19 @@ async def started(journal, graph, **fields):
     return command.run_id, [message for message in messages if isinstance(message, NodeExecute)]
 
 
-async def commands(channel):
-    """Take all messages out of the orchestrator's own queue."""
-    queue = await channel.get_queue(COMMANDS_QUEUE, ensure=False)
-    taken = []
-    while message := await queue.get(no_ack=True, fail=False):
-        taken.append(read_command(message.body))
-    return taken
+async def taken(channel):
+    """Take what the orchestrator told itself out of its queues."""
+    messages = []
+    for name, read in ((COMMANDS_QUEUE, read_command), (RESULTS_QUEUE, read_result)):
+        queue = await channel.get_queue(name, ensure=False)
+        while message := await queue.get(no_ack=True, fail=False):
+            messages.append(read(message.body))
+    return messages
 
 
 async def sweep(reconciler, channel):
     await reconciler.sweep()
-    return await commands(channel)
+    return await taken(channel)
 
 
 class Clock:

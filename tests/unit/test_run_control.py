@@ -11,7 +11,7 @@ from tests.unit.core import NOW, RUN_ID, Core, ask, chain, failed, succeeded, wi
 
 from orchestrator.domain.cache import cache_key
 from orchestrator.domain.change import JOBS_IN_OWN_LANE
-from orchestrator.domain.timers import GRACE, expiry, timers_of, unconfirmed
+from orchestrator.domain.timers import GRACE, TURNS, expiry, timers_of, unconfirmed
 from shared.contracts.commands import (
     MAX_START_BYTES,
     NodeAbandon,
@@ -116,8 +116,9 @@ def test_a_result_that_comes_after_its_attempt_was_given_up_changes_nothing_and_
 def test_a_job_that_nobody_tells_of_for_longer_than_it_may_take_is_unconfirmed():
     core = started(wide(2, timeout=10))
     lasting(core, "n1")
-    assert list(unconfirmed(core.state, NOW + timedelta(seconds=10))) == []
-    assert list(unconfirmed(core.state, NOW + timedelta(seconds=11 + GRACE))) == ["n0"]
+    in_hand = timedelta(seconds=10 * TURNS + GRACE)
+    assert list(unconfirmed(core.state, NOW + in_hand)) == []
+    assert list(unconfirmed(core.state, NOW + in_hand + timedelta(seconds=1))) == ["n0"]
 
 
 def test_a_run_whose_time_is_over_fails_what_is_open_and_keeps_what_has_succeeded():
@@ -128,6 +129,7 @@ def test_a_run_whose_time_is_over_fails_what_is_open_and_keeps_what_has_succeede
     delivered = core.deliver(timer.message)
     assert core.statuses() == {"a": NodeStatus.SUCCESS, "b": NodeStatus.FAILED, "c": NodeStatus.SKIPPED}
     assert [failure.error.code for failure in delivered.of(NodeFailed)] == ["run_timeout"]
+    assert [abandon.node_id for abandon in delivered.of(NodeAbandon)] == ["b"]
     (finished,) = delivered.of(RunFinished)
     assert finished.status is RunStatus.PARTIAL
     assert list(timers_of(core.state)) == []
@@ -422,6 +424,66 @@ def test_the_same_start_again_is_a_repetition_and_another_one_is_refused():
     assert isinstance(refused, RunRejected)
     assert (refused.problem.code, refused.existing_run_id) == ("run_conflict", RUN_ID)
     assert core.jobs() == ["n0", "n0"]
+
+
+def test_the_digest_of_a_start_does_not_depend_on_the_order_of_keys():
+    inputs = {name: TextValue(text=name) for name in ("one", "two", "three")}
+    first = Core(wide(1), inputs=inputs).command
+    assert first.digest == Core(wide(1), inputs=dict(reversed(inputs.items()))).command.digest
+
+
+def test_a_replay_begins_with_the_same_nodes_whatever_the_order_of_given_outputs():
+    graph = chain("a", "b", "c")
+    given_outputs = {name: TextValue(text=name) for name in ("b", "a")}
+    core = started(graph, given=given_outputs)
+    permuted = core.command.model_copy(update={"given": dict(reversed(given_outputs.items()))})
+    other = started(graph, given=permuted.given)
+    assert other.state.ready == core.state.ready
+    assert other.jobs() == core.jobs()
+
+
+def test_a_job_that_a_worker_is_known_to_have_is_not_published_again():
+    core = started(wide(1))
+    lasting(core, "n0")
+    assert core.start().of(NodeExecute) == []
+
+
+def test_a_later_worker_of_the_same_attempt_has_the_whole_timeout():
+    core = started(wide(1, timeout=20))
+    lasting(core, "n0")
+    again = NodeLasting(**job(core, "n0").about, at=LATER, started_at=LATER)
+    core.deliver(again, now=LATER)
+    _, timer = timers_of(core.state)
+    assert timer.due == LATER + timedelta(seconds=20 + GRACE)
+
+
+def test_outputs_that_do_not_fit_into_what_tells_of_the_start_are_told_one_by_one():
+    text = "x" * 3_000_000
+    nodes = (Node(id="say", type="text", params={"text": text}), *(Node(id=f"r{n}", type="response") for n in range(3)))
+    edges = tuple(Edge(source="say", target=f"r{n}", target_handle="x") for n in range(3))
+    core = Core(WorkflowGraph(nodes=nodes, edges=edges))
+    delivered = core.start()
+    (run_started,) = delivered.of(RunStarted)
+    assert [node.status for node in run_started.nodes] == [NodeStatus.SUCCESS] + [NodeStatus.PENDING] * 3
+    assert {told.node_id for told in delivered.of(NodeSucceeded)} == {"r0", "r1", "r2"}
+    assert all(len(message.to_json()) < 12 * 1024 * 1024 for message in delivered.messages)
+
+
+def test_records_that_explode_fail_their_node_at_once():
+    count = 32
+    nodes = (Node(id="r0", type="text"), *(Node(id=f"r{n}", type="response") for n in range(1, count)))
+    edges = tuple(
+        Edge(source=f"r{n}", target=f"r{n + 1}", target_handle=side) for n in range(count - 1) for side in "ab"
+    )
+    core = started(WorkflowGraph(nodes=nodes, edges=edges))
+    assert [failure.error.code for failure in core.told(NodeFailed)] == ["inputs_too_many"]
+
+
+def test_an_error_that_is_never_to_be_retried_is_final_and_told_as_final():
+    core = started(wide(1, retry=RetryPolicy(never=("llm_busy",))))
+    delivered = core.deliver(failed(job(core, "n0"), code="llm_busy", retryable=True))
+    assert [(told.error.code, told.retryable) for told in delivered.of(NodeFailed)] == [("llm_busy", False)]
+    assert core.state.status is RunStatus.FAILED
 
 
 def test_the_digest_of_a_start_tells_contents_apart_and_not_run_ids():

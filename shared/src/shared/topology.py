@@ -124,8 +124,9 @@ def _job_queues() -> tuple[Queue, ...]:
 
 
 _LIVE_QUEUES = (
-    _quorum(COMMANDS_QUEUE, Binding(RUNS, "run.*"), Binding(RUNS, "node.*")),
-    _quorum(RESULTS_QUEUE, Binding(RESULTS, "node.#")),
+    _quorum(COMMANDS_QUEUE, Binding(RUNS, "run.*"), Binding(RUNS, "node.retry")),
+    # A timeout waits its turn behind results that came before it, else these would be late after an outage.
+    _quorum(RESULTS_QUEUE, Binding(RESULTS, "node.#"), Binding(RUNS, "node.expire")),
     # A second copy of each dead job: the first stays in its dead-letter queue for people, this one fails its node.
     _quorum(DEAD_JOBS_QUEUE, *(Binding(DEAD, node_type.queue) for node_type in WORKER_TYPES if node_type.queue)),
     _quorum(HISTORY_QUEUE, Binding(EVENTS, "run.#"), Binding(EVENTS, "node.#")),

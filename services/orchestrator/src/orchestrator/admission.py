@@ -15,10 +15,13 @@ WITH going AS (
 waiting AS (
     SELECT run_id, concurrency_limit, row_number() OVER (ORDER BY arrival) AS place FROM orchestrator.run
     WHERE concurrency_key = $1 AND admitted_at IS NULL AND finished_at IS NULL
+),
+turn AS (
+    SELECT run_id FROM orchestrator.run WHERE run_id IN (
+        SELECT run_id FROM waiting, going WHERE going.count + waiting.place <= waiting.concurrency_limit
+    ) ORDER BY run_id FOR UPDATE
 )
-UPDATE orchestrator.run SET admitted_at = now() WHERE run_id IN (
-    SELECT run_id FROM waiting, going WHERE going.count + waiting.place <= waiting.concurrency_limit
-) RETURNING run_id
+UPDATE orchestrator.run SET admitted_at = now() FROM turn WHERE run.run_id = turn.run_id RETURNING run.run_id
 """
 _WAITED_FOR = """
 SELECT DISTINCT concurrency_key FROM orchestrator.run

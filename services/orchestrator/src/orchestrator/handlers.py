@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client import Counter as CountMetric
+from structlog import get_logger
 
 from orchestrator.admission import Admission
 from orchestrator.alarm import SetsTimers
@@ -14,8 +15,11 @@ from orchestrator.domain.intake import Incoming
 from orchestrator.journal import Journal
 from shared.contracts.commands import NodeAbandon, RunAdmit
 from shared.contracts.envelope import Message
+from shared.contracts.errors import UnavailableError
 from shared.contracts.events import RunFinished
 from shared.messaging.publisher import MessagePublisher
+
+log = get_logger(__name__)
 
 # A run that has more messages in a batch is large: those of other runs do not wait until all of its are handled.
 LARGE = 6
@@ -68,10 +72,13 @@ class Orchestrator:
                 self._finished.labels(message.status).inc()
 
     async def _admit(self, keys: Iterable[str]) -> None:
-        """Let runs begin whose turn has come, because a run with their key was accepted or has ended."""
-        if admitted := await self._admission.admit(keys):
-            now = self._clock()
-            await self._publisher.publish_all(RunAdmit(run_id=run_id, at=now) for run_id in admitted)
+        """Let runs begin whose turn has come; where that fails, the reconciler does it."""
+        try:
+            if admitted := await self._admission.admit(keys):
+                now = self._clock()
+                await self._publisher.publish_all(RunAdmit(run_id=run_id, at=now) for run_id in admitted)
+        except UnavailableError as err:
+            log.warning("runs that wait for their turn are left to the reconciler", reason=str(err))
 
 
 def _small_runs_first(batch: Sequence[Incoming]) -> list[list[Incoming]]:

@@ -44,7 +44,7 @@ WHERE seq > last_seq ORDER BY journal.run_id, seq
 """
 _APPEND = """
 INSERT INTO orchestrator.journal (run_id, seq, event)
-SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[]::jsonb[])
+SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[]::json[])
 """
 _FINISH = "UPDATE orchestrator.run SET finished_at = now() WHERE run_id = ANY($1::uuid[]) AND finished_at IS NULL"
 _UNFINISHED = "SELECT run_id FROM orchestrator.run WHERE finished_at IS NULL ORDER BY run_id"

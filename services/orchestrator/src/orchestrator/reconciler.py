@@ -56,6 +56,7 @@ class Reconciler:
         self._depth = depth
         self._clock = clock
         self._missed: dict[str, datetime] = {}
+        self._depths: dict[str, int] = {}
 
     async def run(self) -> None:
         """Look at all runs, at once and then regularly, for ever."""
@@ -70,7 +71,7 @@ class Reconciler:
         """Look at all runs that are under way, once."""
         await self._admit()
         seen = self._missed
-        self._missed = {}
+        self._missed, self._depths = {}, {}
         run_ids = await self._journal.unfinished()
         for start in range(0, len(run_ids), SWEEP_BATCH):
             await self._look_at(run_ids[start : start + SWEEP_BATCH], seen)
@@ -112,9 +113,19 @@ class Reconciler:
             lost = expiry(state, node_id, now)
             lanes = (state.nodes[node_id].lane, Lane.SUSPECT)
             queues = (*map(state.plan.node_type(node_id).job_queue, lanes), RESULTS_QUEUE)
-            if any([await self._depth(queue) for queue in queues]):
+            if any([await self._holds_messages(queue) for queue in queues]):
                 continue
             since = self._missed[lost.message_id] = seen.get(lost.message_id, now)
             if now - since >= SUSPICION:
                 log.warning("a job is gone without a word", message_id=lost.message_id)
                 yield lost
+
+    async def _holds_messages(self, queue: str) -> bool:
+        """Tell whether messages wait in a queue, as far as this sweep knows; of one that cannot be told, they may."""
+        if queue not in self._depths:
+            try:
+                self._depths[queue] = await self._depth(queue)
+            except UnavailableError as err:
+                log.warning("a queue cannot be looked at", queue=queue, reason=str(err))
+                self._depths[queue] = 1
+        return self._depths[queue] > 0

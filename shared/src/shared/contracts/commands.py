@@ -1,5 +1,6 @@
 """The commands on the broker, imperative by name (`run.start`), and the jobs of workers."""
 
+import json
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Literal
@@ -13,7 +14,7 @@ from shared.contracts.graph import WorkflowGraph
 from shared.contracts.run_options import Lane, RunOptions, Scope
 from shared.contracts.values import Value
 
-MAX_START_BYTES = 4 * 1024 * 1024  # of a RunStart: what tells of the run's start is twice as large
+MAX_START_BYTES = 4 * 1024 * 1024  # of a RunStart; what tells of the run's start holds it, and outputs besides
 
 
 class RunStart(Message):
@@ -43,7 +44,8 @@ class RunStart(Message):
     @property
     def digest(self) -> str:
         """A digest that is equal for commands that ask for the same, whatever the ids of their runs."""
-        return sha256(self.model_copy(update={"run_id": UUID(int=0)}).to_json()).hexdigest()
+        content = self.model_dump(mode="json", exclude={"run_id"})
+        return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 class RunCancel(Message):

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field, TypeAdapter
 
 from shared.contracts.base import Contract
-from shared.contracts.commands import RunStart
+from shared.contracts.commands import NodeExpire, RunStart
 from shared.contracts.envelope import Message, NodeMessage
 from shared.contracts.errors import Problem
 from shared.contracts.states import NodeStatus, RunStatus
@@ -116,6 +116,11 @@ class NodeLasting(NodeMessage):
     at: datetime
     started_at: datetime
 
+    @property
+    def message_id(self) -> str:
+        """An id that tells the workers apart that had the attempt, one after the other."""
+        return f"{super().message_id}/{self.started_at.timestamp():.3f}"
+
 
 class Usage(Contract):
     """What a model call used, as the provider tells; None where it does not tell. `cost` is in US dollars."""
@@ -209,7 +214,10 @@ EVENTS: tuple[type[Message], ...] = (
     *(NodeRetrying, NodeSkipped, NodeCancelled, NodeLate),
 )
 
-read_result = TypeAdapter[WorkerMessage](Annotated[WorkerMessage, Field(discriminator="kind")]).validate_json
+# A timeout takes its place behind the results that came before it.
+Result = Annotated[WorkerMessage | NodeExpire, Field(discriminator="kind")]
+
+read_result = TypeAdapter[WorkerMessage | NodeExpire](Result).validate_json
 read_event = TypeAdapter[AnyEvent](Event).validate_json
 
 _STATUS_AFTER: Mapping[type[NodeMessage], NodeStatus] = MappingProxyType(

@@ -16,7 +16,7 @@ from shared.contracts.retries import RetryPolicy
 
 MAX_NODES = 10_000
 MAX_ID_BYTES = 128
-MAX_TIMEOUT = 24 * 3600.0  # seconds
+MAX_TIMEOUT = 25 * 60.0  # seconds; RabbitMQ takes a job back that is not acknowledged within 30 minutes
 
 _Object = Mapping[str, Any]
 

@@ -10,12 +10,16 @@ LONGEST_PAUSE = 3600.0  # seconds; no policy and no provider makes a run wait lo
 
 
 class RetryPolicy(Contract):
-    """At most `max_attempts`; pauses of `first_pause` seconds, times `factor` each time, `longest_pause` at most."""
+    """At most `max_attempts`; pauses of `first_pause` seconds, times `factor` each time, `longest_pause` at most.
+
+    Errors with a code in `never` are final, whatever their worker says.
+    """
 
     max_attempts: int = Field(default=3, ge=1, le=100)
     first_pause: float = Field(default=1.0, ge=0, le=LONGEST_PAUSE)
     factor: float = Field(default=2.0, ge=1, le=10)
     longest_pause: float = Field(default=30.0, ge=0, le=LONGEST_PAUSE)
+    never: tuple[str, ...] = ()
 
     def pause(self, attempt: int, *, key: str, retry_after: float | None = None) -> float:
         """Return the seconds to wait after a failed attempt (the first is 1).

@@ -19,6 +19,7 @@ from shared.messaging.connection import connect
 
 CONTENT_TYPE = "application/json"
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024  # RabbitMQ 4 takes 16 MiB
+MAX_UNCONFIRMED = 500  # messages
 PUBLISH_TIMEOUT = 10.0  # seconds; a broker under a memory or disk alarm stops answering publishers
 
 Address = Callable[[Message], tuple[str, str]]  # of a message: exchange and routing key
@@ -76,6 +77,7 @@ class Publisher:
         self._address = address
         self._exchanges: dict[str, AbstractExchange] = {}
         self._in_flight: dict[str, asyncio.Future[None]] = {}
+        self._sending = asyncio.Semaphore(MAX_UNCONFIRMED)
         self._unawaited: set[asyncio.Task[None]] = set()
 
     async def publish(self, message: Message) -> None:
@@ -88,7 +90,9 @@ class Publisher:
             await asyncio.wait([earlier])
         self._in_flight[message.message_id] = done = asyncio.get_running_loop().create_future()
         try:
-            await self._publish_confirmed(message)
+            # The patience with one message begins when it is sent, not while thousands are before it.
+            async with self._sending:
+                await self._publish_confirmed(message)
         finally:
             del self._in_flight[message.message_id]
             done.set_result(None)

@@ -152,8 +152,10 @@ class JobRunner:
         return None if work.cancelled() else work.result()
 
     def _forget_oldest(self) -> None:
-        while len(self._work) > REMEMBERED_JOBS and next(iter(self._work.values())).done():
-            self._work.popitem(last=False)
+        if len(self._work) > REMEMBERED_JOBS:
+            oldest = next((attempt for attempt, work in self._work.items() if work.done()), None)
+            if oldest:
+                del self._work[oldest]
 
     async def _do(self, job: NodeExecute, lane: Lane) -> Result | NodeExecute:
         try:

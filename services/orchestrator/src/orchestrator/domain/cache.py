@@ -19,8 +19,13 @@ def reusable(state: RunState, event_id: str, *, after: int) -> dict[str, str]:
     The first `after` nodes that the event changed are passed over.
     """
     changed = state.caused.get(event_id, ())[after:]
-    waiting = (node_id for node_id in changed if state.nodes[node_id].status is NodeStatus.QUEUED)
+    waiting = (node_id for node_id in changed if _is_made_ready_by(state, node_id, event_id))
     return {node_id: key for node_id in waiting if (key := cache_key(state, node_id))}
+
+
+def _is_made_ready_by(state: RunState, node_id: str, event_id: str) -> bool:
+    node = state.nodes[node_id]
+    return node.status is NodeStatus.QUEUED and node.cause == event_id
 
 
 def cache_key(state: RunState, node_id: str) -> str | None:

@@ -19,6 +19,7 @@ from shared.contracts.values import RecordValue, TextValue, Value
 JOBS_IN_OWN_LANE = 4
 MAX_INPUT_BYTES = 8 * 1024 * 1024  # of a node's inputs, as JSON; a message may have half as much again
 _LONGEST_ESCAPE = 6  # bytes of JSON for one character
+MAX_INPUT_VALUES = 20_000
 MAX_INPUT_DEPTH = 32  # records within records; JSON readers have limits, and so has the call stack
 _OWN_LANES = {Priority.HIGH: Lane.HIGH, Priority.NORMAL: Lane.NORMAL, Priority.LOW: Lane.LOW}
 _NEXT_LANES = {Lane.HIGH: Lane.NORMAL, Lane.NORMAL: Lane.LOW, Lane.LOW: Lane.LOW}
@@ -194,16 +195,29 @@ class Change:
     def _unfit(self, node_id: str) -> Problem | None:
         """Return what is wrong with a node's inputs, if they are more than a message can hold."""
         values = [value for values in self._inputs(node_id).values() for _, value in values]
-        size, depth = _json_bytes(values), max(map(_depth, values), default=0)
-        if size > MAX_INPUT_BYTES:
+        if _count(values, MAX_INPUT_VALUES) > MAX_INPUT_VALUES:
+            code = "inputs_too_many"
+            message = f"what reaches this node has more than {MAX_INPUT_VALUES:,} values, those within records counted"
+        elif (size := _json_bytes(values)) > MAX_INPUT_BYTES:
             code = "inputs_too_large"
             message = f"what reaches this node has {size:,} bytes as JSON, and {MAX_INPUT_BYTES:,} are allowed"
-        elif depth > MAX_INPUT_DEPTH:
+        elif max(map(_depth, values), default=0) > MAX_INPUT_DEPTH:
             code = "inputs_too_deep"
             message = f"the records that reach this node are nested more than {MAX_INPUT_DEPTH} deep"
         else:
             return None
         return Problem(code=code, message=message, node_id=node_id, fix="pass less from node to node")
+
+
+def _count(values: Sequence[Value], most: int) -> int:
+    """Return how many values there are, also within records; looks at few more than `most`, since they may explode."""
+    remaining, count = list(values), 0
+    while remaining and count <= most:
+        value = remaining.pop()
+        count += 1
+        if isinstance(value, RecordValue):
+            remaining += value.fields.values()
+    return count
 
 
 def _json_bytes(values: Sequence[Value]) -> int:

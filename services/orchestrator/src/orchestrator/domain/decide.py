@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from orchestrator.domain.state import JournalEvent, NodesCached, RunAccepted, RunState
-from shared.contracts.commands import JobInput, NodeAbandon, NodeExecute, NodeExpire
+from shared.contracts.commands import JobInput, NodeAbandon, NodeExecute, NodeExpire, RunExpire
 from shared.contracts.envelope import Message
 from shared.contracts.errors import Problem
 from shared.contracts.events import (
@@ -24,9 +24,10 @@ from shared.contracts.events import (
     RunQueued,
     RunStarted,
 )
-from shared.contracts.states import NodeStatus, RunStatus
+from shared.contracts.states import NodeStatus
 from shared.contracts.values import RecordValue
 
+MAX_TOLD_BYTES = 4 * 1024 * 1024  # of the outputs that a run's start tells; the others are told one by one
 MAX_RESULT_BYTES = 8 * 1024 * 1024  # of the collected result, as JSON; the nodes' outputs are kept in any case
 
 
@@ -34,32 +35,39 @@ def decide(state: RunState, event: JournalEvent) -> list[Message]:
     """Return the messages that follow from an event; asked again later, the same ones less what is past."""
     assert not isinstance(event, NodesCached), "what it did belongs to the event that caused it"
     messages: list[Message] = []
-    if isinstance(event, RunAccepted) and state.status is RunStatus.QUEUED:
+    told: frozenset[str] = frozenset()
+    if isinstance(event, RunAccepted) and state.begun_by is None and not event.problems:
         messages.append(_run_queued(state))
     if state.begun_by == event.message_id:
-        messages.append(_run_started(state))
+        told = _told_at_start(state)
+        messages.append(_run_started(state, told))
+    if isinstance(event, NodeSucceeded) or (isinstance(event, NodeFailed) and not event.retryable):
+        told = frozenset({event.node_id})
     if isinstance(event, NodeExpire):
         messages.append(NodeAbandon(**event.about))
     for node_id in state.caused.get(event.message_id, ()):
         if state.nodes[node_id].cause == event.message_id:
-            messages += _about_node(state, node_id, event)
+            messages += _about_node(state, node_id, event, is_told=node_id in told)
     if state.finished_by == event.message_id:
         messages.append(_run_finished(state))
     return messages
 
 
-def _about_node(state: RunState, node_id: str, event: JournalEvent) -> Iterator[Message]:
+def _about_node(state: RunState, node_id: str, event: JournalEvent, *, is_told: bool) -> Iterator[Message]:
+    """Yield what is to be told of a node; `is_told` says that everybody knows of its end already."""
     node, about = state.nodes[node_id], state.attempt_at(node_id)
     match node.status:
-        case NodeStatus.QUEUED:
+        case NodeStatus.QUEUED if node.started_at is None:
             yield _job(state, node_id)
             yield NodeQueued(**about, at=node.queued_at or event.at)
         case NodeStatus.RETRYING if node.retry_at and node.error:
             yield NodeRetrying(**about, at=event.at, error=node.error, retry_at=node.retry_at)
-        case NodeStatus.SUCCESS if node.output and not _is_told(state, node_id, event):
+        case NodeStatus.SUCCESS if node.output and not is_told:
             yield NodeSucceeded(**about, at=event.at, output=node.output, cached=node.cached)
-        case NodeStatus.FAILED if node.error and not _is_told(state, node_id, event):
+        case NodeStatus.FAILED if node.error and not is_told:
             yield NodeFailed(**about, at=event.at, error=node.error)
+            if isinstance(event, RunExpire) and node.queued_at:
+                yield NodeAbandon(**about)
         case NodeStatus.SKIPPED:
             yield NodeSkipped(**about, at=event.at, because_of=_unsuccessful_predecessor(state, node_id))
         case NodeStatus.CANCELLED:
@@ -70,11 +78,18 @@ def _about_node(state: RunState, node_id: str, event: JournalEvent) -> Iterator[
             return
 
 
-def _is_told(state: RunState, node_id: str, event: JournalEvent) -> bool:
-    """Tell whether everybody knows of a node's end already: from its worker, or from the run's start."""
-    if isinstance(event, NodeSucceeded | NodeFailed):
-        return node_id == event.node_id
-    return state.begun_by == event.message_id and state.nodes[node_id].status is NodeStatus.SUCCESS
+def _told_at_start(state: RunState) -> frozenset[str]:
+    """Return the nodes whose outputs the start of the run tells, as far as they fit into one message."""
+    told: list[str] = []
+    size = 0
+    for node_id in state.plan.nodes:
+        node = state.nodes[node_id]
+        if node.cause == state.begun_by and node.status is NodeStatus.SUCCESS and node.output:
+            size += len(node.output.to_json())
+            if size > MAX_TOLD_BYTES:
+                break
+            told.append(node_id)
+    return frozenset(told)
 
 
 def _unsuccessful_predecessor(state: RunState, node_id: str) -> str:
@@ -105,14 +120,14 @@ def job_inputs(state: RunState, node_id: str) -> dict[str, tuple[JobInput, ...]]
 
 
 def _run_queued(state: RunState) -> RunQueued:
-    return RunQueued.model_validate(_taken(state), by_name=True)
+    return RunQueued.model_validate(_taken(state, frozenset()), by_name=True)
 
 
-def _run_started(state: RunState) -> RunStarted:
-    return RunStarted.model_validate(_taken(state), by_name=True)
+def _run_started(state: RunState, told: frozenset[str]) -> RunStarted:
+    return RunStarted.model_validate(_taken(state, told), by_name=True)
 
 
-def _taken(state: RunState) -> dict[str, object]:
+def _taken(state: RunState, told: frozenset[str]) -> dict[str, object]:
     command = state.accepted.command
     return {
         "run_id": command.run_id,
@@ -123,14 +138,13 @@ def _taken(state: RunState) -> dict[str, object]:
         "trigger_run_id": command.trigger_run_id,
         "resumed_from": command.resumed_from,
         "command": command,
-        "nodes": tuple(_summary(state, node_id) for node_id in state.plan.nodes),
+        "nodes": tuple(_summary(state, node_id, has_output=node_id in told) for node_id in state.plan.nodes),
     }
 
 
-def _summary(state: RunState, node_id: str) -> NodeSummary:
+def _summary(state: RunState, node_id: str, *, has_output: bool) -> NodeSummary:
     """Return the node as it was right after the run began, whatever has become of it since."""
     node = state.nodes[node_id]
-    has_output = state.begun_by is not None and node.cause == state.begun_by and node.status is NodeStatus.SUCCESS
     return NodeSummary(
         node_id=node_id,
         node_type=state.plan.nodes[node_id].type,

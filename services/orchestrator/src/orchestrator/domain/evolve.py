@@ -49,8 +49,6 @@ def is_news(state: RunState, event: NodeEvent) -> bool:
     match event:
         case NodeRetry():
             return node.retry_at is not None and event.attempt == node.attempt + 1
-        case NodeLasting():
-            return node.status is NodeStatus.QUEUED and event.attempt == node.attempt and node.started_at is None
         case _:
             return node.status is NodeStatus.QUEUED and event.attempt == node.attempt
 
@@ -82,10 +80,11 @@ def _accept(event: RunAccepted) -> RunState:
 def _begin(state: RunState, cause: str, at: datetime) -> RunState:
     begun = replace(state, status=run_transition(state.status, RunStatus.RUNNING), begun_by=cause)
     change = Change(begun, cause, at)
-    for node_id, output in state.accepted.command.given.items():
-        change.succeed(node_id, output, cached=True)
+    given = state.accepted.command.given
     for node_id in state.plan.nodes:
-        if state.nodes[node_id].waiting_for == 0 and node_id not in state.accepted.command.given:
+        if node_id in given:
+            change.succeed(node_id, given[node_id], cached=True)
+        elif state.nodes[node_id].waiting_for == 0:
             change.make_ready(node_id)
     return change.result()
 
@@ -111,7 +110,7 @@ def _change_node(state: RunState, event: NodeEvent) -> RunState:
         case NodeSucceeded():
             change.succeed(event.node_id, event.output)
         case NodeLasting():
-            change.note_start(event.node_id, event.started_at)
+            change.note_start(event.node_id, event.at)
         case NodeRetry():
             change.try_again(event.node_id)
         case NodeFailed():
@@ -132,7 +131,7 @@ def _reuse(state: RunState, event: NodesCached) -> RunState:
 def retry_at(state: RunState, failure: NodeFailed) -> datetime | None:
     """Return when the next attempt is due after a failed one; None if there is to be none."""
     policy = state.plan.retry_policy(failure.node_id)
-    if not failure.retryable or failure.attempt >= policy.max_attempts:
+    if not failure.retryable or failure.attempt >= policy.max_attempts or failure.error.code in policy.never:
         return None
     pause = policy.pause(failure.attempt, key=failure.message_id, retry_after=failure.retry_after)
     return failure.at + timedelta(seconds=pause)

@@ -18,7 +18,7 @@ from shared.contracts.commands import (
 )
 from shared.contracts.envelope import Message
 from shared.contracts.errors import Problem
-from shared.contracts.events import NodeFailed, NodeLasting, NodeLate, NodeSucceeded, RunRejected
+from shared.contracts.events import NodeFailed, NodeLasting, NodeLate, NodeSucceeded, RunRejected, WorkerMessage
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.states import NodeStatus
 from shared.contracts.validation import find_start_problems
@@ -69,7 +69,7 @@ def take_in(state: RunState | None, message: Incoming, *, now: datetime) -> Inta
         case NodeExecute():
             return _take_in_dead_job(state, message, now)
         case _:
-            return _take_in_node_event(state, message)
+            return _take_in_node_event(state, _on_our_clock(message, now))
 
 
 def decided(state: RunState | None, intake: Intake) -> list[Message]:
@@ -126,6 +126,11 @@ def _take_in_run_event(state: RunState, event: RunCancelled | RunAdmit | RunExpi
         return Intake(state, event)
     following = evolve(state, event)
     return Intake(state) if following is state else Intake(following, event, is_new=True)
+
+
+def _on_our_clock(event: NodeEvent, now: datetime) -> NodeEvent:
+    """Return the event at the time when it was taken in: workers' clocks may differ, and outages take their time."""
+    return event.model_copy(update={"at": now}) if isinstance(event, WorkerMessage) else event
 
 
 def _take_in_node_event(state: RunState, event: NodeEvent) -> Intake:

@@ -10,6 +10,8 @@ from shared.contracts.states import NodeStatus
 
 # Seconds that a worker's own word about a timeout may take to arrive, before its attempt is given up without it.
 GRACE = 5.0
+# A worker may have about four times as many jobs in hand as it does at a time: so long may one wait there for its turn.
+TURNS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,13 @@ def timers_of(state: RunState, node_ids: Iterable[str] | None = None) -> Iterato
 
 
 def unconfirmed(state: RunState, now: datetime) -> Iterator[str]:
-    """Yield the nodes whose jobs nobody has told of for longer than an attempt may take.
+    """Yield the nodes whose jobs nobody has told of for longer than a worker may keep them, waiting and working.
 
     They still wait in their queue, or what had them is gone without a word.
     """
     for node_id, node in state.nodes.items():
         if node.status is NodeStatus.QUEUED and node.queued_at and not node.started_at:
-            patience = timedelta(seconds=state.plan.timeout(node_id) + GRACE)
+            patience = timedelta(seconds=TURNS * state.plan.timeout(node_id) + GRACE)
             if node.queued_at + patience < now:
                 yield node_id
 

@@ -15,6 +15,8 @@ def upgrade() -> None:
             ADD COLUMN concurrency_limit integer,
             ADD COLUMN admitted_at timestamptz
     """)
+    # Unlike jsonb, json keeps the order of an object's keys, and a replay must find the very same events.
+    op.execute("ALTER TABLE orchestrator.journal ALTER COLUMN event TYPE json USING event::json")
     op.execute("""
         CREATE INDEX run_concurrency ON orchestrator.run (concurrency_key, arrival)
         WHERE concurrency_key IS NOT NULL AND finished_at IS NULL
@@ -42,6 +44,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Remove them again."""
     op.execute("DROP TABLE orchestrator.cache, orchestrator.trigger")
+    op.execute("ALTER TABLE orchestrator.journal ALTER COLUMN event TYPE jsonb USING event::jsonb")
     op.execute("""
         ALTER TABLE orchestrator.run
             DROP COLUMN arrival, DROP COLUMN concurrency_key, DROP COLUMN concurrency_limit, DROP COLUMN admitted_at
