@@ -91,6 +91,8 @@ def main(arguments: Sequence[str]) -> int:
         for simulation in simulations:
             resources.callback(simulation.stop)
         code = pytest.main(["tests/chaos", "-q", *arguments], plugins=[results])
+        if code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+            results.rows.append(("?", "not all tests were run", f"FAILED: pytest ended with {code}", ""))
         results.rows += [simulation.row() for simulation in simulations]
     _print(results.rows)
     sys.stdout.write(f"\n{time.monotonic() - started:.0f} s in all\n")

@@ -4,7 +4,8 @@ from shared.contracts.graph import Edge, Node, WorkflowGraph
 
 
 def question(node_id: str, text: str = "?", *, timeout: float | None = None) -> Node:
-    return Node(id=node_id, type="llm", params={"userMessage": text}, timeout=timeout)
+    # Two params, in an order that PostgreSQL does not keep: what comes again must be known again all the same.
+    return Node(id=node_id, type="llm", params={"userMessage": text, "model": "offline"}, timeout=timeout)
 
 
 def _edge(source: str, target: str, handle: str) -> Edge:

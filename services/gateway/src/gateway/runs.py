@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from pydantic import ValidationError
+from structlog import get_logger
 
 from gateway.tracker_client import PATIENCE, TrackerClient
 from shared.contracts.commands import RunCancel, RunStart
@@ -16,6 +17,8 @@ from shared.contracts.queries import RunView
 from shared.contracts.scopes import Selection
 from shared.contracts.states import FINAL_RUN_STATUSES, RunStatus
 from shared.messaging.publisher import Publisher
+
+log = get_logger(__name__)
 
 MAX_ACCEPTED = 10_000
 PUBLISH_PATIENCE = 5.0  # seconds
@@ -50,12 +53,13 @@ class Runs:
         return self._accepted[command.run_id]
 
     async def start_again(self, command: RunStart) -> RunView:
-        """Publish a start once more, in case that it was lost, and return the run as it is known now."""
-        accepted = await self.start(command)
+        """Return the run as it is known now; where it is not, its start may be lost, and is published once more."""
         try:
-            return await self.get(command.run_id)
-        except UnavailableError:
-            return accepted
+            if tracked := await self._tracker.get_run(command.run_id):
+                return tracked
+        except UnavailableError as err:
+            log.info("the run tracker cannot be asked, so a start is published again", reason=str(err))
+        return await self.start(command)
 
     async def cancel(self, run_id: UUID, reason: str | None) -> RunView:
         """Ask for a run's end, and return the run as it was known before.

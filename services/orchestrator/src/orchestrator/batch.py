@@ -16,7 +16,7 @@ from orchestrator.domain.timers import Timer, timers_of
 from orchestrator.journal import Journal, JournaledRun, LockedRuns
 from shared.contracts.commands import NodeExecute, RunStart
 from shared.contracts.envelope import Message
-from shared.contracts.events import NodeSucceeded
+from shared.contracts.events import NodeQueued, NodeSucceeded
 from shared.contracts.values import Value
 
 log = get_logger(__name__)
@@ -36,6 +36,7 @@ class Decisions:
     reused: int
 
 
+_JOBS = (NodeExecute, NodeQueued)
 _RunIntake = tuple[JournaledRun | None, Intake]
 
 
@@ -120,10 +121,11 @@ async def _keep_outputs(locked: LockedRuns, intakes: Iterable[_RunIntake]) -> No
 def _most_urgent_first(messages: Sequence[Message]) -> Sequence[Message]:
     """Return the messages in the order in which they are best published.
 
-    Jobs first, since nothing goes on before them; those of runs that have little to say before those of large ones.
+    Jobs first, each behind the word that it is queued, since nothing goes on before them; those of runs that have
+    little to say before those of large ones.
     """
     counts = Counter(message.run_id for message in messages)
-    return sorted(messages, key=lambda message: (not isinstance(message, NodeExecute), counts[message.run_id]))
+    return sorted(messages, key=lambda message: (not isinstance(message, _JOBS), counts[message.run_id]))
 
 
 def _timers(run: JournaledRun | None, intake: Intake) -> Iterable[Timer]:

@@ -58,8 +58,9 @@ def _about_node(state: RunState, node_id: str, event: JournalEvent, *, is_told: 
     node, about = state.nodes[node_id], state.attempt_at(node_id)
     match node.status:
         case NodeStatus.QUEUED if node.started_at is None:
-            yield _job(state, node_id)
+            # Told first: a process that dies in between must not leave a job that nobody has heard of.
             yield NodeQueued(**about, at=node.queued_at or event.at)
+            yield _job(state, node_id)
         case NodeStatus.RETRYING if node.retry_at and node.error:
             yield NodeRetrying(**about, at=event.at, error=node.error, retry_at=node.retry_at)
         case NodeStatus.SUCCESS if node.output and not is_told:
