@@ -92,7 +92,7 @@ def test_when_the_time_has_come_the_next_attempt_is_queued_once():
     core = Asked()
     core.fail(1)
     first, again = core.retry(2), core.retry(2)
-    job, queued = first.messages
+    queued, job = first.messages
     assert isinstance(job, NodeExecute)
     assert isinstance(queued, NodeQueued)
     assert (job.attempt, job.last_attempt) == (2, False)
@@ -106,7 +106,7 @@ def test_the_last_attempt_is_marked_and_its_failure_is_final():
     core.fail(1)
     core.retry(2)
     core.fail(2)
-    (job, _) = core.retry(3).messages
+    (_, job) = core.retry(3).messages
     assert isinstance(job, NodeExecute)
     assert job.last_attempt
     decision = core.fail(3)

@@ -16,7 +16,7 @@ from orchestrator.domain.timers import Timer, timers_of
 from orchestrator.journal import Journal, JournaledRun, LockedRuns
 from shared.contracts.commands import NodeExecute, RunStart
 from shared.contracts.envelope import Message
-from shared.contracts.events import NodeQueued, NodeSucceeded
+from shared.contracts.events import NodeQueued, NodeSucceeded, RunQueued, RunStarted
 from shared.contracts.values import Value
 
 log = get_logger(__name__)
@@ -36,7 +36,7 @@ class Decisions:
     reused: int
 
 
-_JOBS = (NodeExecute, NodeQueued)
+_FIRST = (RunQueued, RunStarted, NodeQueued, NodeExecute)
 _RunIntake = tuple[JournaledRun | None, Intake]
 
 
@@ -121,11 +121,11 @@ async def _keep_outputs(locked: LockedRuns, intakes: Iterable[_RunIntake]) -> No
 def _most_urgent_first(messages: Sequence[Message]) -> Sequence[Message]:
     """Return the messages in the order in which they are best published.
 
-    Jobs first, each behind the word that it is queued, since nothing goes on before them; those of runs that have
-    little to say before those of large ones.
+    Jobs first, since nothing goes on before them, each behind the word that its run has begun and that it is queued;
+    those of runs that have little to say before those of large ones.
     """
     counts = Counter(message.run_id for message in messages)
-    return sorted(messages, key=lambda message: (not isinstance(message, _JOBS), counts[message.run_id]))
+    return sorted(messages, key=lambda message: (not isinstance(message, _FIRST), counts[message.run_id]))
 
 
 def _timers(run: JournaledRun | None, intake: Intake) -> Iterable[Timer]:
