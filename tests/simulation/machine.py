@@ -84,7 +84,7 @@ class Protocol(RuleBasedStateMachine):
     def wake(self) -> None:
         self.world.wake()
 
-    @rule(seconds=st.sampled_from([1, 6, 30]))
+    @rule(seconds=st.sampled_from([1, 6, 30, 120]))
     @precondition(lambda self: self.world.starts)
     def pass_time(self, seconds: float) -> None:
         self.world.pass_time(seconds)
