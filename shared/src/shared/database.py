@@ -25,6 +25,7 @@ _GONE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a session that was ended in the middle of a statement
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
 )
