@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from uuid import UUID
 
 import psutil
 import uvloop
@@ -64,15 +65,21 @@ class _Meter:
         return await self._per_node([(graph, runs)], window)
 
     async def one_by_one(self, graph: WorkflowGraph, runs: int) -> tuple[float, float]:
-        """Return ms and CPU ms per node of runs of which each begins when the one before has ended."""
+        """Return ms and CPU ms per node of runs of which each begins when the one before has ended.
+
+        Their history is written meanwhile, as that of a large run is while it goes on.
+        """
         return await self._per_node([(graph, 1)] * runs, None)
 
     async def _per_node(self, parts: Sequence[tuple[WorkflowGraph, int]], window: int | None) -> tuple[float, float]:
         cpu, seconds, nodes = _cpu_seconds(), 0.0, 0
+        all_runs: list[tuple[WorkflowGraph, Sequence[UUID]]] = []
         for graph, runs in parts:
             taken, run_ids = await self._client.run(graph, runs, window=window)
             seconds += taken
             nodes += runs * len(graph.nodes)
+            all_runs.append((graph, run_ids))
+        for graph, run_ids in all_runs:
             await wait_for_history(self._database, run_ids, nodes=len(graph.nodes))
         return seconds / nodes * 1000, (_cpu_seconds() - cpu) / nodes * 1000
 

@@ -3,33 +3,31 @@
 import sys
 from collections.abc import Mapping
 
-from shared.contracts.commands import NodeExecute
-from shared.contracts.values import TextValue
-from shared.service import run
-from shared.worker import Body, Outcome, Succeeded, worker_service
+from shared.contracts.node_type import Params
+from shared.contracts.node_types import REGISTRY
+from shared.contracts.values import ImageValue, TextValue
+from shared.worker import Job, Outcome, Succeeded, run_worker
+from shared.worker.functions import Function
 
 CONCURRENCY = 64  # jobs in hand per process; what a job waits for is the broker's confirm of its result
 
 
-async def crop(job: NodeExecute) -> Outcome:
+async def crop(job: Job[Params]) -> Outcome:
     """Return the picture as it came."""
-    return Succeeded(job.inputs["image"][0].value)
+    return Succeeded(ImageValue(asset=job.inputs.image("image")))
 
 
-async def answer(_: NodeExecute) -> Outcome:
+async def answer(_: Job[Params]) -> Outcome:
     """Return a short text."""
     return Succeeded(TextValue(text="a picture"))
 
 
-BODIES: Mapping[str, Body] = {"crop_image": crop, "llm": answer}
+FUNCTIONS: Mapping[str, Function] = {"crop_image": crop, "llm": answer}
 
 
 def main(node_type: str) -> None:
     """Be the worker of a node type."""
-    run(
-        f"noop_{node_type}",
-        lambda settings: worker_service(settings, node_type, BODIES[node_type], concurrency=CONCURRENCY),
-    )
+    run_worker(REGISTRY[node_type], FUNCTIONS[node_type], concurrency=CONCURRENCY)
 
 
 if __name__ == "__main__":

@@ -4,19 +4,20 @@ import os
 import signal
 
 from shared.contracts.commands import NodeExecute
+from shared.contracts.llm_params import LlmParams
+from shared.contracts.node_types import REGISTRY
 from shared.contracts.values import TextValue
-from shared.service import run
-from shared.worker import Outcome, Succeeded, worker_service
+from shared.worker import Job, Outcome, Succeeded, run_worker
 
 CONCURRENCY = 16
 DIE = "die"
 
 
-async def obey(job: NodeExecute) -> Outcome:
+async def obey(job: Job[LlmParams]) -> Outcome:
     """Return the node's id and where its inputs came from; or end the process."""
-    if job.params.get("userMessage") == DIE:
+    if job.params.user_message == DIE:
         os.kill(os.getpid(), signal.SIGKILL)
-    return Succeeded(answer_to(job))
+    return Succeeded(answer_to(job.command))
 
 
 def answer_to(job: NodeExecute) -> TextValue:
@@ -26,4 +27,4 @@ def answer_to(job: NodeExecute) -> TextValue:
 
 def main() -> None:
     """Be the worker of `llm` jobs."""
-    run("obedient_worker", lambda settings: worker_service(settings, "llm", obey, concurrency=CONCURRENCY))
+    run_worker(REGISTRY["llm"], obey, concurrency=CONCURRENCY)

@@ -26,6 +26,7 @@ from shared.contracts.events import (
     NodeFailed,
     NodeLasting,
     NodeLate,
+    NodeProgress,
     NodeQueued,
     NodeRetrying,
     NodeSkipped,
@@ -68,7 +69,7 @@ PICTURE = ImageValue(asset=AssetRef(key="images/ab/abcd.jpg", media_type="image/
 TEXT = TextValue(text="Ünïcode — 你好")
 RESULT = RecordValue(fields={"answer": TEXT})
 PROBLEM = Problem(code="llm_refused", message="refused", where="model m", node_id="ask", fix="ask otherwise")
-USAGE = Usage(model="m", input_tokens=12, output_tokens=3, cost=0.0015)
+USAGE = Usage(model="m", input_tokens=12, cached_tokens=4, output_tokens=3, cost=0.0015)
 GRAPH = WorkflowGraph(
     name="demo",
     nodes=(
@@ -132,6 +133,7 @@ EXAMPLES = {
     "run.expire": RunExpire(run_id=RUN_ID, at=AT),
     "node.execute": NodeExecute(
         **about("crop", "crop_image"),
+        workflow_id=WORKFLOW_ID,
         params={"width": 50},
         inputs={"image": (JobInput(source="photo", value=PICTURE),)},
         last_attempt=True,
@@ -143,7 +145,9 @@ EXAMPLES = {
     "run.rejected": RunRejected(run_id=RUN_ID, at=AT, existing_run_id=WORKFLOW_ID, problem=PROBLEM),
     "node.queued": NodeQueued(**about("crop", "crop_image"), at=AT),
     "node.started": NodeStarted(**about("crop", "crop_image"), at=AT, worker="host:1"),
-    "node.succeeded": NodeSucceeded(**about("ask", "llm"), at=AT, output=TEXT, seconds=0.25, usage=USAGE, cached=True),
+    "node.succeeded": NodeSucceeded(
+        **about("ask", "llm"), at=AT, output=TEXT, seconds=0.25, usage=USAGE, cached=True, warnings=(PROBLEM,)
+    ),
     "node.failed": NodeFailed(
         **about("ask", "llm"), at=AT, error=PROBLEM, retryable=True, retry_after=2, seconds=1, usage=USAGE
     ),
@@ -152,6 +156,7 @@ EXAMPLES = {
     "node.expire": NodeExpire(**about("ask", "llm"), at=AT),
     "node.abandon": NodeAbandon(**about("ask", "llm")),
     "node.lasting": NodeLasting(**about("ask", "llm"), at=AT, started_at=AT),
+    "node.progress": NodeProgress(**about("ask", "llm"), at=AT, sequence=2, text="a lake", offset=5, done=0.5),
     "node.cancelled": NodeCancelled(**about("ask", "llm"), at=AT),
     "node.late": NodeLate(**about("ask", "llm"), at=AT, outcome=NodeStatus.SUCCESS, usage=USAGE),
     "node.skipped": NodeSkipped(**about("join", "llm"), at=AT, because_of="ask"),
@@ -226,6 +231,7 @@ EXAMPLES = {
                     output=TEXT,
                     usage=USAGE,
                     cached=True,
+                    warnings=(PROBLEM,),
                     late=(LateResult(attempt=1, at=AT, outcome=NodeStatus.SUCCESS, usage=USAGE),),
                 ),
             ),

@@ -1,70 +1,23 @@
 """`weft dev`: one per folder, services that crash come back, and nothing is ever left running."""
 
-import json
 import os
 import re
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
-import psutil
 import pytest
+from tests.e2e.dev import WEFT, Dev, processes_of
 
-WEFT = Path(sys.executable).with_name("weft")
-STOP_SECONDS = 60
-
-
-class Dev:
-    """A `weft dev` in a folder of its own, on the broker and the database of the tests."""
-
-    def __init__(self, home, stack):
-        self.home = home
-        addresses = {"WEFT_HOME": str(home), "WEFT_AMQP_URL": stack.amqp_url, "WEFT_DATABASE_URL": stack.database_url}
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith("WEFT_")} | addresses
-        self.process = self.start()
-
-    def start(self):
-        pipe = subprocess.PIPE
-        return subprocess.Popen([WEFT, "dev"], stdout=pipe, stderr=pipe, text=True, env=self.env)
-
-    def wait_for(self, pattern):
-        """Return the match in the next line of stderr that has one."""
-        assert self.process.stderr
-        seen = []
-        for line in self.process.stderr:
-            seen.append(line)
-            if match := re.search(pattern, line):
-                return match
-        raise AssertionError(f"ended without {pattern!r}: {''.join(seen)}")
-
-    def pids(self):
-        services = json.loads((self.home / "services.json").read_text())["services"]
-        return {name: service["pid"] for name, service in services.items()}
-
-    def end(self, number):
-        """Send a signal, and return the exit code and what was written last."""
-        self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=STOP_SECONDS)
-        return self.process.returncode, out, err
+from shared.embedded.processes import clean_environment
 
 
 @pytest.fixture
 def dev(stack, tmp_path):
-    dev = Dev(tmp_path / "home", stack)
+    """One on the broker and the database of the tests."""
+    addresses = {"WEFT_AMQP_URL": stack.amqp_url, "WEFT_DATABASE_URL": stack.database_url}
+    dev = Dev(tmp_path / "home", clean_environment("WEFT_") | addresses)
     yield dev
-    if dev.process.poll() is None:
-        dev.end(signal.SIGTERM)
-    for stream in (dev.process.stdout, dev.process.stderr):
-        assert stream
-        stream.close()
-    assert processes_of(dev.home) == []
-
-
-def processes_of(home):
-    found = {process.pid: process.info for process in psutil.process_iter(["open_files"])}
-    logs = str(home / "logs")
-    return [pid for pid, info in found.items() if any(file.path.startswith(logs) for file in info["open_files"] or ())]
+    dev.close()
 
 
 def test_dev_runs_until_it_is_asked_to_stop(dev):

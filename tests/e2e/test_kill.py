@@ -51,10 +51,10 @@ def test_the_llm_worker_killed_while_it_waits_for_the_model(system):
 
 
 def test_a_job_that_kills_its_worker_three_times_fails_its_node_and_the_run_ends(system):
-    system.hold_model_calls(2 * QUESTIONS + QUESTIONS)
+    system.hold_model_calls(QUESTIONS + 2 * QUESTIONS)
     run_id = system.start_sample_run(options=ANEW)
-    # The first two deaths count against all that is in hand; then each job is tried alone.
-    for held in (QUESTIONS, QUESTIONS, *[1] * QUESTIONS):
+    # The first death counts against all that is in hand; then each job is tried alone, twice.
+    for held in (QUESTIONS, *[1] * (2 * QUESTIONS)):
         system.wait_until_held(held)
         system.supervisor.kill("llm_worker")
         system.wait_until_none_is_held()

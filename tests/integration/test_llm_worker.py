@@ -10,9 +10,9 @@ from tests.integration.test_offline_model import connected, running
 from tests.integration.test_worker import next_result
 
 from llm_worker.handlers import LlmHandler
-from shared.assets import AssetStore
 from shared.contracts.commands import NodeAbandon, NodeExecute
 from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded
+from shared.contracts.node_types import REGISTRY
 from shared.topology import RESULTS_QUEUE
 from shared.worker import worker_service
 
@@ -37,8 +37,8 @@ def worker(stack, base_url):
     @asynccontextmanager
     async def worker(concurrency=2):
         async with connected(base_url) as client:
-            body = LlmHandler(client, AssetStore.from_url(stack.assets_url), default_model="offline").execute
-            async with worker_service(stack, "llm", body, concurrency=concurrency) as service:
+            execute = LlmHandler(client, default_model="offline").execute
+            async with worker_service(stack, REGISTRY["llm"], execute, concurrency) as service:
                 yield service
 
     return worker

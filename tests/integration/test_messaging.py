@@ -10,11 +10,12 @@ from aio_pika import Message as AmqpMessage
 from shared import topology
 from shared.contracts.commands import NodeAbandon, NodeExecute, RunStart, read_command
 from shared.contracts.errors import InvalidInputError, Problem, UnavailableError, unavailable
-from shared.contracts.events import NodeFailed, read_result
+from shared.contracts.events import NodeFailed, NodeProgress, read_live_event, read_result
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.values import TextValue
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
+from shared.messaging.live import listen_to_events
 from shared.messaging.publisher import MAX_MESSAGE_BYTES, open_publisher
 from shared.topology import COMMANDS_QUEUE, DEAD_JOBS_QUEUE, HISTORY_QUEUE, RESULTS_QUEUE, check_queue
 
@@ -144,6 +145,30 @@ async def test_a_job_waits_in_the_queue_of_its_lane(channel, publisher, lane, qu
 
 async def test_an_abandonment_that_no_worker_hears_is_no_error(publisher):
     await publisher.publish(NodeAbandon(run_id=uuid4(), node_id="n", node_type="llm"))
+
+
+async def test_progress_reaches_those_who_listen_and_nobody_has_to(channel, worker_publisher):
+    def piece(number):
+        at = datetime.now(UTC)
+        return NodeProgress(run_id=uuid4(), node_id="n", node_type="llm", at=at, sequence=number, text=f"{number}. ")
+
+    worker_publisher.publish_transient(piece(1))
+    await worker_publisher.drain()
+    heard, all_heard = [], asyncio.Event()
+
+    def receive(run_id, body):
+        heard.append((run_id, read_live_event(body)))
+        if len(heard) == 2:
+            all_heard.set()
+
+    await listen_to_events(channel, listener="test", receive=receive, on_gap=lambda: None)
+    pieces = [piece(2), piece(3)]
+    for told in pieces:
+        worker_publisher.publish_transient(told)
+    async with asyncio.timeout(15):
+        await all_heard.wait()
+    assert heard == [(told.run_id, told) for told in pieces]
+    assert await depth(channel, HISTORY_QUEUE) == 0
 
 
 async def test_what_has_arrived_together_is_handled_together_and_in_order(channel, publisher):
@@ -276,9 +301,9 @@ async def test_a_job_that_killed_its_worker_three_times_is_dead_and_the_orchestr
 ):
     job = NodeExecute(run_id=uuid4(), node_id="n", node_type="llm")
     await publisher.publish(job)
-    for _ in range(3):
+    for name in ("jobs.llm", "jobs.llm.suspect", "jobs.llm.suspect"):
         async with connect(stack.amqp_url, name="test", patience=5) as connection:
-            queue = await (await connection.channel()).get_queue("jobs.llm")
+            queue = await (await connection.channel()).get_queue(name)
             async with queue.iterator(timeout=15) as jobs:
                 assert (await anext(jobs)).message_id == job.message_id
                 await connection.close()

@@ -35,7 +35,7 @@ async def echo(received):
 
 @asynccontextmanager
 async def worker(stack, body, concurrency=4):
-    async with worker_service(stack, "llm", body, concurrency=concurrency) as service:
+    async with worker_service(stack, REGISTRY["llm"], body, concurrency) as service:
         yield service
 
 
@@ -232,11 +232,10 @@ async def die_with_jobs_in_hand(stack, queue, count):
                 await taken.acquire()
 
 
-async def test_jobs_in_hand_when_two_workers_died_are_tried_one_at_a_time(stack, channel, publisher):
+async def test_jobs_in_hand_when_a_worker_died_are_tried_one_at_a_time(stack, channel, publisher):
     holding = Holding()
     await publisher.publish_all([job(f"innocent {number}") for number in range(3)])
-    for _ in range(2):
-        await die_with_jobs_in_hand(stack, "jobs.llm", 3)
+    await die_with_jobs_in_hand(stack, "jobs.llm", 3)
     async with worker(stack, holding, concurrency=4):
         await holding.wait_for(lambda: holding.begun)
         await publisher.publish(job("other"))
@@ -249,12 +248,24 @@ async def test_jobs_in_hand_when_two_workers_died_are_tried_one_at_a_time(stack,
 
 
 async def test_a_suspect_that_kills_its_worker_is_dead_and_its_neighbours_are_not(stack, channel, publisher):
-    await publisher.publish_all([job("poison", lane=Lane.SUSPECT), job("neighbour", lane=Lane.NORMAL)])
-    await die_with_jobs_in_hand(stack, "jobs.llm.suspect", 1)
+    await publisher.publish_all([job("poison"), job("neighbour", lane=Lane.HIGH)])
+    await die_with_jobs_in_hand(stack, "jobs.llm", 1)
+    for _ in range(2):
+        await die_with_jobs_in_hand(stack, "jobs.llm.suspect", 1)
     dead = await next_message(channel, "dead.jobs.llm")
     assert read_job(dead.body).node_id == "poison"
     async with worker(stack, echo):
         assert (await next_result(channel)).node_id == "neighbour"
+
+
+async def test_a_suspect_that_waits_when_the_worker_stops_stays_a_suspect(stack, channel, publisher):
+    holding = Holding()
+    async with worker(stack, holding, concurrency=1):
+        await publisher.publish(job("under way"))
+        await holding.wait_for(lambda: holding.begun)
+        await publisher.publish(job("waiting", lane=Lane.SUSPECT))
+        asyncio.get_running_loop().call_later(0.2, holding.finish.set)
+    assert (await next_message(channel, "jobs.llm.suspect")).body
 
 
 async def test_a_job_that_lasts_is_told_of(stack, channel, publisher):
@@ -309,7 +320,7 @@ async def watched_worker(stack, body):
         watched.extend(consumers)
         return ConsumerWatch(consumers, interval=0.05, patience=0.3)
 
-    async with worker_service(stack, "llm", body, concurrency=2, watch=watch) as service:
+    async with worker_service(stack, REGISTRY["llm"], body, 2, watch=watch) as service:
         transport = httpx2.ASGITransport(service.http)
         async with httpx2.AsyncClient(transport=transport, base_url="http://worker") as client:
             yield service, watched, client

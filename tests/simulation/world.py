@@ -22,7 +22,7 @@ from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded, RunF
 from shared.contracts.states import FINAL_NODE_STATUSES, NodeStatus, RunStatus
 from shared.contracts.values import TextValue
 from shared.database import Database
-from shared.topology import JOB_DELIVERY_LIMIT, RESULTS_QUEUE
+from shared.topology import LETHAL_DEATHS, RESULTS_QUEUE
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 REPLICAS = 2
@@ -265,7 +265,7 @@ class World:
 
     def _die(self, job: NodeExecute) -> None:
         self.deaths[job.message_id] += 1
-        died_too_often = self.deaths[job.message_id] > JOB_DELIVERY_LIMIT
+        died_too_often = self.deaths[job.message_id] >= LETHAL_DEATHS
         (self.broker.inbox if died_too_often else self.broker.jobs).append(job)
 
     def _answer(self, job: NodeExecute) -> None:

@@ -40,6 +40,7 @@ LIMITED = Problem(code="llm_rate_limited", message="slow down")
 REFUSED = Problem(code="llm_refused", message="no")
 TIMEOUT = Problem(code="node_timeout", message="no result came in time")
 USAGE = Usage(model="m", input_tokens=10, output_tokens=5, cost=0.01)
+WARNING = Problem(code="icc_ignored", message="the colour profile is broken")
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -61,7 +62,9 @@ def begun(node_id, seconds, attempt=1, worker="host:1"):
 
 def succeeded(node_id, seconds, text, attempt=1):
     output = TextValue(text=text)
-    return NodeSucceeded(**about(node_id, attempt), at=at(seconds), output=output, seconds=1.5, usage=USAGE)
+    return NodeSucceeded(
+        **about(node_id, attempt), at=at(seconds), output=output, seconds=1.5, usage=USAGE, warnings=(WARNING,)
+    )
 
 
 def late(node_id, seconds, outcome=NodeStatus.SUCCESS, attempt=1):
@@ -186,14 +189,15 @@ def was_late(seconds, outcome=NodeStatus.SUCCESS):
 
 TAKEN_TWICE = {"queued_at": at(1), "started_at": at(5), "worker": "host:2"}
 COST = {"seconds": 1.5, "usage": USAGE}
+DONE = {**COST, "warnings": (WARNING,)}
 VIEWS = (
     success("say", "hello", finished=0, node_type="text"),
     success("given", "earlier", finished=0, cached=True),
     success("reused", "found", finished=1, cached=True),
-    success("limited", "answer", attempt=2, finished=12, **had(10), **COST),
-    success("slow", "in time", attempt=2, finished=27, **had(25), **COST, **was_late(22)),
+    success("limited", "answer", attempt=2, finished=12, **had(10), **DONE),
+    success("slow", "in time", attempt=2, finished=27, **had(25), **DONE, **was_late(22)),
     view("gone", NodeStatus.FAILED, error=TIMEOUT, finished_at=at(20), **had(1), **was_late(23)),
-    success("twice", "first", finished=4, **TAKEN_TWICE, **COST, **was_late(6, NodeStatus.FAILED)),
+    success("twice", "first", finished=4, **TAKEN_TWICE, **DONE, **was_late(6, NodeStatus.FAILED)),
     view("refused", NodeStatus.FAILED, error=REFUSED, finished_at=at(9), **had(1), **COST),
     view("after", NodeStatus.SKIPPED, finished_at=at(9)),
     view("open", NodeStatus.CANCELLED, finished_at=at(60), **had(58), **was_late(62)),

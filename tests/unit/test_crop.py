@@ -11,8 +11,8 @@ from PIL import ExifTags, Image
 
 from crop_worker.body import crop_bytes
 from crop_worker.domain.crop import crop, crop_box
+from shared.contracts.crop_params import CropImageParams
 from shared.contracts.errors import InvalidInputError
-from shared.contracts.node_types import CropImageParams
 from shared.images import ImageInfo, open_upright
 
 SIDES = st.integers(1, 16_384)

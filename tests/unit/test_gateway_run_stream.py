@@ -10,7 +10,7 @@ import pytest
 from gateway.live import MAX_BUFFER, LiveEvents, Signal, Subscription
 from gateway.run_stream import RunStream, to_sse
 from shared.contracts.errors import unavailable
-from shared.contracts.events import NodeQueued, RunFinished
+from shared.contracts.events import NodeProgress, NodeQueued, RunFinished
 from shared.contracts.queries import NodeView, RunView
 from shared.contracts.states import NodeStatus, RunStatus
 
@@ -66,6 +66,13 @@ async def test_a_run_that_has_ended_is_told_by_its_snapshot():
 async def test_the_snapshot_is_followed_by_all_events_up_to_the_end():
     updates = await told(RUNNING, holding(NODE_QUEUED, FINISHED, NODE_QUEUED), Tracker(RUNNING))
     assert updates == [RUNNING, NODE_QUEUED, FINISHED]
+
+
+async def test_the_pieces_of_an_answer_are_told_as_they_come():
+    pieces = [NodeProgress(run_id=RUN, node_id="a", node_type="llm", at=NOW, sequence=n, text=str(n)) for n in (1, 2)]
+    updates = await told(RUNNING, holding(NODE_QUEUED, *pieces, FINISHED), Tracker(RUNNING))
+    assert updates == [RUNNING, NODE_QUEUED, *pieces, FINISHED]
+    assert to_sse(pieces[0]).event == "node.progress"
 
 
 async def test_an_end_that_was_missed_is_told_by_a_snapshot():

@@ -17,7 +17,15 @@ from shared.contracts.commands import (
 )
 from shared.contracts.envelope import NodeAttempt
 from shared.contracts.errors import Problem
-from shared.contracts.events import NodeFailed, NodeLasting, NodeQueued, NodeStarted, NodeSucceeded, RunFinished
+from shared.contracts.events import (
+    NodeFailed,
+    NodeLasting,
+    NodeProgress,
+    NodeQueued,
+    NodeStarted,
+    NodeSucceeded,
+    RunFinished,
+)
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.node_types import REGISTRY, WORKER_TYPES
 from shared.contracts.run_options import Lane
@@ -33,6 +41,8 @@ from shared.topology import (
     FORWARDED,
     HISTORY_QUEUE,
     JOBS,
+    LETHAL_DEATHS,
+    PROGRESS,
     QUERY_QUEUES,
     QUEUES,
     RESULTS,
@@ -53,8 +63,18 @@ PROBLEM = Problem(code="x", message="x")
 def test_every_worker_type_has_a_job_queue_for_each_lane():
     for node_type in WORKER_TYPES:
         for lane in Lane:
-            queue = BY_NAME[node_type.job_queue(lane)]
-            assert queue.bindings == (Binding(JOBS, lane.name_in(node_type.name)),)
+            assert Binding(JOBS, lane.name_in(node_type.name)) in BY_NAME[node_type.job_queue(lane)].bindings
+
+
+def test_what_dies_in_a_lane_becomes_a_suspect_and_is_given_up_after_three_deaths():
+    for node_type in WORKER_TYPES:
+        suspects = BY_NAME[node_type.job_queue(Lane.SUSPECT)]
+        lanes = [BY_NAME[node_type.job_queue(lane)] for lane in Lane if lane is not Lane.SUSPECT]
+        assert {lane.arguments["x-dead-letter-routing-key"] for lane in lanes} == {suspects.name}
+        assert Binding(DEAD, suspects.name) in suspects.bindings
+        assert suspects.arguments["x-dead-letter-routing-key"] == node_type.queue
+        limits = [int(queue.arguments["x-delivery-limit"]) for queue in (lanes[0], suspects)]
+        assert sum(limit + 1 for limit in limits) == LETHAL_DEATHS == 3
 
 
 def test_the_dead_jobs_of_a_type_are_kept_together_and_the_orchestrator_gets_a_copy():
@@ -84,8 +104,9 @@ def test_every_quorum_queue_has_a_dead_letter_queue():
     live = [queue for queue in QUEUES if not queue.name.startswith("dead.") and queue.name not in QUERY_QUEUES]
     for queue in live:
         assert queue.dead_letter_queue
+        assert BY_NAME[queue.dead_letter_queue].name.startswith("dead.")
         routing_key = str(queue.arguments["x-dead-letter-routing-key"])
-        assert Binding(DEAD, routing_key) in BY_NAME[queue.dead_letter_queue].bindings
+        assert any(Binding(DEAD, routing_key) in other.bindings for other in QUEUES)
 
 
 def test_every_queue_is_declared_once():
@@ -135,6 +156,7 @@ def test_every_command_to_the_orchestrator_reaches_its_queue():
         (NodeFailed(**NODE, at=NOW, error=PROBLEM), (RESULTS, "node.failed.llm")),
         (NodeLasting(**NODE, at=NOW, started_at=NOW), (RESULTS, "node.lasting.llm")),
         (NodeStarted(**NODE, at=NOW, worker="w"), (EVENTS, "node.started.llm")),
+        (NodeProgress(**NODE, at=NOW, sequence=1, text="x"), (PROGRESS, "node.progress.llm")),
         (NodeExecute(**NODE, lane=Lane.LOW), (JOBS, "llm.low")),
     ],
 )

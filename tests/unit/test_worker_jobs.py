@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -25,10 +25,9 @@ M = TypeVar("M", bound=Message)
 class Delivery:
     """A job as the broker delivers it, and how it was settled."""
 
-    def __init__(self, job: NodeExecute | bytes, journal: list[str], deaths: int | None = None):
+    def __init__(self, job: NodeExecute | bytes, journal: list[str]):
         self.body = job if isinstance(job, bytes) else job.to_json()
         self.message_id = "unreadable" if isinstance(job, bytes) else job.message_id
-        self.headers: dict[str, Any] = {} if deaths is None else {"x-delivery-count": deaths}
         self.settled: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._journal = journal
 
@@ -90,8 +89,8 @@ class Worker:
         self.registry = CollectorRegistry()
         self.runner = JobRunner(body or self._work, self.publisher, Slots(concurrency), self.registry)
 
-    def deliver(self, job: NodeExecute | bytes, lane=Lane.NORMAL, deaths: int | None = None) -> asyncio.Future[str]:
-        delivery = Delivery(job, self.journal, deaths)
+    def deliver(self, job: NodeExecute | bytes, lane=Lane.NORMAL) -> asyncio.Future[str]:
+        delivery = Delivery(job, self.journal)
         self.runner.receive(delivery, lane)
         return delivery.settled
 
@@ -131,26 +130,10 @@ async def test_a_result_is_safe_before_its_job_is_acknowledged():
     assert len(worker.publisher.of(NodeStarted)) == 1
 
 
-@pytest.mark.parametrize(("deaths", "lane"), [(None, Lane.NORMAL), (1, Lane.LOW), (2, Lane.SUSPECT)])
-async def test_a_job_is_tried_where_it_is_unless_it_was_in_hand_when_two_workers_died(deaths, lane):
-    worker = Worker()
-    worker.finish.set()
-    assert await within(worker.deliver(job(), lane, deaths)) == "acknowledged"
-    assert worker.begun == ["ask"]
-
-
-async def test_a_job_that_was_in_hand_when_two_workers_died_becomes_a_suspect():
-    worker = Worker()
-    assert await within(worker.deliver(job(), Lane.HIGH, deaths=2)) == "acknowledged"
-    (suspect,) = worker.publisher.of(NodeExecute)
-    assert suspect == job().model_copy(update={"lane": Lane.SUSPECT})
-    assert worker.begun == []
-
-
-async def test_a_job_of_ours_that_comes_again_after_a_lost_connection_is_no_suspect():
+async def test_a_job_of_ours_that_comes_again_as_a_suspect_after_a_lost_connection_is_waited_for():
     worker = Worker()
     first = worker.deliver(job())
-    again = worker.deliver(job(), deaths=2)
+    again = worker.deliver(job(), Lane.SUSPECT)
     worker.finish.set()
     assert [await within(delivery) for delivery in (first, again)] == ["acknowledged"] * 2
     assert worker.begun == ["ask"]

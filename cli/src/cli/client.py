@@ -10,7 +10,7 @@ import httpx2
 from pydantic import ValidationError
 
 from shared.contracts.errors import InvalidInputError, Problem, UnavailableError, WeftError, unavailable
-from shared.contracts.events import EVENTS, Event, read_event
+from shared.contracts.events import EVENTS, LiveEvent, NodeProgress, read_live_event
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.queries import RunsReply, RunView, WhyReply
 from shared.contracts.values import AssetRef
@@ -18,7 +18,7 @@ from shared.contracts.values import AssetRef
 SNAPSHOT = "run.snapshot"
 ANSWER_SECONDS = 30.0
 SILENCE_SECONDS = 45.0  # three missed heartbeats: the line is dead
-_KINDS = frozenset(message.kind_name() for message in EVENTS)
+_KINDS = frozenset(message.kind_name() for message in (*EVENTS, NodeProgress))
 
 
 class Gateway:
@@ -83,7 +83,7 @@ class Gateway:
         answer = await self._send("GET", f"/api/workflows{scope}/runs", params={"limit": limit})
         return RunsReply.model_validate(answer).runs
 
-    async def events(self, run_id: UUID) -> AsyncIterator[RunView | Event]:
+    async def events(self, run_id: UUID) -> AsyncIterator[RunView | LiveEvent]:
         """Yield what the gateway tells of a run: a snapshot first, then what happens, until the stream ends."""
         timeout = httpx2.Timeout(ANSWER_SECONDS, read=SILENCE_SECONDS)
         try:
@@ -93,7 +93,7 @@ class Gateway:
                     if event.event == SNAPSHOT:
                         yield RunView.model_validate_json(event.data)
                     elif event.event in _KINDS:
-                        yield read_event(event.data)
+                        yield read_live_event(event.data)
         except httpx2.TransportError as err:
             raise self._unreachable(err) from err
 

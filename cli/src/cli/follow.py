@@ -8,7 +8,7 @@ from cli.client import Gateway
 from cli.errors import WaitTimedOutError
 from cli.progress import RunProgress
 from shared.contracts.errors import InvalidInputError, Problem, UnavailableError
-from shared.contracts.events import Event
+from shared.contracts.events import LiveEvent
 from shared.contracts.queries import NodeView, RunView
 from shared.contracts.states import FINAL_RUN_STATUSES
 
@@ -65,7 +65,7 @@ class Follower:
             except UnavailableError as err:
                 await attempts.pause(err)
 
-    def _take(self, update: RunView | Event) -> None:
+    def _take(self, update: RunView | LiveEvent) -> None:
         changed = self._progress.take(update)
         if self._progress.refusal:
             raise InvalidInputError(self._progress.refusal)

@@ -6,7 +6,7 @@ from typing import Any
 from shared.contracts.envelope import NodeMessage
 from shared.contracts.errors import Problem
 from shared.contracts.events import (
-    Event,
+    LiveEvent,
     NodeLate,
     NodeQueued,
     NodeRetrying,
@@ -42,7 +42,7 @@ class RunProgress:
         """Whether the run is in a final state."""
         return self.run.status in FINAL_RUN_STATUSES
 
-    def take(self, update: RunView | Event) -> list[NodeView]:
+    def take(self, update: RunView | LiveEvent) -> list[NodeView]:
         """Take in a snapshot or an event, and return the nodes that it changed.
 
         An event that tells of an earlier moment than is known changes nothing.

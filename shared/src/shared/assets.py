@@ -58,7 +58,7 @@ class AssetStore:
 
         The file is visible whole or not at all. Raises `asset_store_unavailable`.
         """
-        return await run_in_thread(self._put, data, info)
+        return await run_in_thread(self.put_image_blocking, data, info)
 
     async def get(self, ref: AssetRef) -> bytes:
         """Return the file, its digest checked.
@@ -66,7 +66,7 @@ class AssetStore:
         Raises `input_missing` if it is gone, `asset_corrupt` if its bytes are not those that were kept,
         `invalid_asset_key` if no store gave this reference, and `asset_store_unavailable`.
         """
-        return await run_in_thread(self._get, ref.key)
+        return await run_in_thread(self.get_blocking, ref)
 
     async def check(self) -> None:
         """Return if the store can be used now; raise `asset_store_unavailable` if not."""
@@ -85,7 +85,8 @@ class AssetStore:
     def _local_root(self) -> Path | None:
         return self._store.prefix if isinstance(self._store, LocalStore) else None
 
-    def _put(self, data: bytes, info: ImageInfo) -> AssetRef:
+    def put_image_blocking(self, data: bytes, info: ImageInfo) -> AssetRef:
+        """Do as `put_image` does, for a function that runs in a thread."""
         digest = hashlib.sha256(data).hexdigest()
         key = f"{_PREFIX}/{digest[:2]}/{digest}.{info.extension}"
         with self._store_errors():
@@ -102,7 +103,9 @@ class AssetStore:
         except FileNotFoundError:
             return False
 
-    def _get(self, key: str) -> bytes:
+    def get_blocking(self, ref: AssetRef) -> bytes:
+        """Do as `get` does, for a function that runs in a thread."""
+        key = ref.key
         digest = _digest_of(key)
         with self._store_errors():
             try:

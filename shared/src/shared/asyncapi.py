@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from shared import topology
 from shared.contracts.commands import NodeAbandon, NodeExecute, RunCancel, RunStart
-from shared.contracts.events import EVENTS, NodeFailed, NodeLasting, NodeSucceeded
+from shared.contracts.events import EVENTS, NodeFailed, NodeLasting, NodeProgress, NodeSucceeded
 from shared.contracts.node_types import WORKER_TYPES
 from shared.contracts.queries import (
     CommandReply,
@@ -38,9 +38,10 @@ To start a run, publish `run.start` to the exchange `weft.runs` with the routing
 `run.cancel` likewise. To follow runs, bind a queue of your own to the topic exchange `weft.events`: run events have
 their kind as routing key (`run.finished`), node events their kind and the node's type (`node.succeeded.llm`).
 A worker consumes the jobs of its type from `weft.jobs` (lanes, most urgent first: `llm.high`, `llm`, `llm.low`; and
-`llm.suspect`, for what was in hand when two workers died, to be taken one at a time)
+`llm.suspect`, for what was in hand when a worker died, to be taken one at a time)
 and publishes what comes of them to `weft.results`, from where they become events. `weft.control` tells workers which
-attempts to abandon.
+attempts to abandon. What a worker tells while it works (the pieces of a model's answer) is on the topic exchange
+`weft.progress` (`node.progress.llm`), not persistent, for those who watch.
 
 Properties of every message: `message_id` (equal whenever the same fact is told again), `correlation_id` (the run's
 id), `type` (the message's kind), `content_type` application/json, `delivery_mode` 2. Unknown fields are to be
@@ -84,6 +85,7 @@ def _describe(broker: RabbitBroker) -> None:
     for event in EVENTS:
         kind = event.kind_name()
         _receives(broker, topology.EVENTS, kind if kind.startswith("run.") else f"{kind}.*", event)
+    _receives(broker, topology.PROGRESS, f"{NodeProgress.kind_name()}.*", NodeProgress)
     for reply in _ANSWERS.values():
         broker.publisher("reply_to", title=reply.__name__, schema=reply, description="The answer to a query.")
 

@@ -3,8 +3,8 @@
 Services only check that what they use is there. The arguments are understood by RabbitMQ 3.10 and 4.x alike.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import ChannelClosed
@@ -21,7 +21,8 @@ from shared.contracts.commands import (
 )
 from shared.contracts.envelope import Message, NodeMessage
 from shared.contracts.errors import UnavailableError, unavailable
-from shared.contracts.events import WorkerMessage
+from shared.contracts.events import NodeProgress, WorkerMessage
+from shared.contracts.node_type import NodeType
 from shared.contracts.node_types import WORKER_TYPES
 from shared.contracts.run_options import Lane
 
@@ -29,6 +30,7 @@ RUNS = "weft.runs"
 JOBS = "weft.jobs"
 RESULTS = "weft.results"
 EVENTS = "weft.events"
+PROGRESS = "weft.progress"
 CONTROL = "weft.control"
 QUERIES = "weft.queries"
 DEAD = "weft.dead"
@@ -37,6 +39,7 @@ EXCHANGES: Mapping[str, str] = {
     JOBS: "direct",
     RESULTS: "topic",
     EVENTS: "topic",
+    PROGRESS: "topic",
     CONTROL: "direct",
     QUERIES: "direct",
     DEAD: "direct",
@@ -52,9 +55,10 @@ QUERIES_QUEUE = "run_tracker.queries"
 WHY_QUEUE = "orchestrator.queries"
 
 # A job that killed its worker three times is not given to a fourth. A worker's death counts against all jobs that it
-# had in hand; so the third time a job is tried as a suspect, alone, and innocent ones get away.
-JOB_DELIVERY_LIMIT = 2
-SUSPECT_DELIVERY_LIMIT = 0
+# had in hand; so after the first one they are suspects, which are tried one at a time, and innocent ones get away.
+JOB_DELIVERY_LIMIT = 0
+SUSPECT_DELIVERY_LIMIT = 1
+LETHAL_DEATHS = (JOB_DELIVERY_LIMIT + 1) + (SUSPECT_DELIVERY_LIMIT + 1)
 # Other messages harm nobody, but a message that can never be handled must end in its dead-letter queue.
 DELIVERY_LIMIT = 20
 # Dead letters stay until a person decides; RabbitMQ 4 would drop them after 20 looks.
@@ -73,54 +77,52 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue with its bindings. Durable ones are quorum queues with a dead-letter queue beside them."""
+    """A queue with its bindings. Durable ones are quorum queues; their dead letters end in `dead_letter_queue`."""
 
     name: str
     bindings: tuple[Binding, ...]
     arguments: Mapping[str, str | int]
-
-    @property
-    def dead_letter_queue(self) -> str | None:
-        """The name of the queue that this one's dead letters go to, if it has one."""
-        return (
-            f"dead.{self.arguments['x-dead-letter-routing-key']}"
-            if "x-dead-letter-exchange" in self.arguments
-            else None
-        )
+    dead_letter_queue: str | None = None
 
 
 def _quorum(
     name: str, *bindings: Binding, delivery_limit: int = DELIVERY_LIMIT, dead_letters: str | None = None
 ) -> Queue:
+    """Return a queue whose dead letters have the routing key `dead_letters`: its own name, if nothing is said."""
+    dead_letters = dead_letters or name
     arguments = {
         "x-queue-type": "quorum",
         "x-delivery-limit": delivery_limit,
         "x-dead-letter-exchange": DEAD,
-        "x-dead-letter-routing-key": dead_letters or name,
+        "x-dead-letter-routing-key": dead_letters,
         # At least once: a dead letter is not removed here before it is safe there. It asks for reject-publish.
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
-    return Queue(name, bindings, arguments)
+    return Queue(name, bindings, arguments, dead_letter_queue=f"dead.{dead_letters}")
 
 
 def _dead(name: str) -> Queue:
     arguments = {"x-queue-type": "quorum", "x-delivery-limit": DEAD_DELIVERY_LIMIT}
-    return Queue(f"dead.{name}", (Binding(DEAD, name),), arguments)
+    return Queue(name, (Binding(DEAD, name.removeprefix("dead.")),), arguments)
 
 
-def _job_queues() -> tuple[Queue, ...]:
-    """Return a queue for each lane of each type; the dead letters of a type are kept together."""
-    return tuple(
-        _quorum(
-            node_type.job_queue(lane),
-            Binding(JOBS, lane.name_in(node_type.name)),
-            delivery_limit=SUSPECT_DELIVERY_LIMIT if lane is Lane.SUSPECT else JOB_DELIVERY_LIMIT,
-            dead_letters=node_type.queue,
-        )
-        for node_type in WORKER_TYPES
-        for lane in Lane
-    )
+def _job_queues(node_type: NodeType) -> Iterator[Queue]:
+    """Yield a queue for each lane of a type: what dies in any other becomes a suspect, what dies there is dead."""
+    suspects = node_type.job_queue(Lane.SUSPECT)
+    for lane in Lane:
+        name, binding = node_type.job_queue(lane), Binding(JOBS, lane.name_in(node_type.name))
+        if lane is Lane.SUSPECT:
+            yield _quorum(
+                name,
+                binding,
+                Binding(DEAD, suspects),
+                delivery_limit=SUSPECT_DELIVERY_LIMIT,
+                dead_letters=node_type.queue,
+            )
+        else:
+            job_queue = _quorum(name, binding, delivery_limit=JOB_DELIVERY_LIMIT, dead_letters=suspects)
+            yield replace(job_queue, dead_letter_queue=f"dead.{node_type.queue}")
 
 
 _LIVE_QUEUES = (
@@ -130,11 +132,12 @@ _LIVE_QUEUES = (
     # A second copy of each dead job: the first stays in its dead-letter queue for people, this one fails its node.
     _quorum(DEAD_JOBS_QUEUE, *(Binding(DEAD, node_type.queue) for node_type in WORKER_TYPES if node_type.queue)),
     _quorum(HISTORY_QUEUE, Binding(EVENTS, "run.#"), Binding(EVENTS, "node.#")),
-    *_job_queues(),
+    *(queue for node_type in WORKER_TYPES for queue in _job_queues(node_type)),
 )
+_DEAD_LETTER_QUEUES = {queue.dead_letter_queue for queue in _LIVE_QUEUES if queue.dead_letter_queue}
 QUEUES: tuple[Queue, ...] = (
     *_LIVE_QUEUES,
-    *map(_dead, dict.fromkeys(str(queue.arguments["x-dead-letter-routing-key"]) for queue in _LIVE_QUEUES)),
+    *map(_dead, sorted(_DEAD_LETTER_QUEUES)),
     # A query is worth nothing once its asker has given up.
     *(Queue(name, (Binding(QUERIES, name),), {"x-message-ttl": QUERY_TTL_MS}) for name in QUERY_QUEUES),
 )
@@ -149,6 +152,8 @@ def address(message: Message) -> tuple[str, str]:
             return RUNS, message.kind_name()
         case NodeAbandon():
             return CONTROL, message.node_type
+        case NodeProgress():
+            return PROGRESS, f"{message.kind_name()}.{message.node_type}"
         case NodeMessage():
             return EVENTS, f"{message.kind_name()}.{message.node_type}"
         case _:

@@ -1,7 +1,7 @@
 """What a crop job does to a file. Blocking: run it in a thread."""
 
 from crop_worker.domain.crop import crop
-from shared.contracts.node_types import CropImageParams
+from shared.contracts.crop_params import CropImageParams
 from shared.images import ImageInfo, encode, media_type, open_upright
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import ValidationError
 from structlog import get_logger
 
-from shared.contracts.events import Event, read_event
+from shared.contracts.events import LiveEvent, read_live_event
 
 MAX_BUFFER = 1_000  # events per watcher
 
@@ -29,7 +29,7 @@ class Subscription:
     """The events of one run, in order. One that is not read in time loses what it holds, and is told so."""
 
     def __init__(self) -> None:
-        self._buffer: deque[Event | Signal] = deque()
+        self._buffer: deque[LiveEvent | Signal] = deque()
         self._filled = asyncio.Event()
 
     @property
@@ -37,7 +37,7 @@ class Subscription:
         """Whether nothing waits to be read."""
         return not self._buffer
 
-    def offer(self, item: Event | Signal) -> None:
+    def offer(self, item: LiveEvent | Signal) -> None:
         """Take an event; never waits."""
         if len(self._buffer) >= MAX_BUFFER:
             self.restart(Signal.LOST)
@@ -50,7 +50,7 @@ class Subscription:
         self._buffer.append(signal)
         self._filled.set()
 
-    async def next(self, timeout: float) -> Event | Signal:  # noqa: ASYNC109 - idleness is an answer, not an error
+    async def next(self, timeout: float) -> LiveEvent | Signal:  # noqa: ASYNC109 - idleness is an answer, not an error
         """Return what is next; `Signal.IDLE` if nothing comes for `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
@@ -99,7 +99,7 @@ class LiveEvents:
         if not subscriptions:
             return
         try:
-            event = read_event(body)
+            event = read_live_event(body)
         except ValidationError:
             log.warning("unreadable event", run_id=str(run_id))
             return

@@ -12,7 +12,7 @@ from structlog import get_logger
 from gateway.domain.progress import Progress
 from gateway.live import Signal, Subscription
 from shared.contracts.errors import UnavailableError
-from shared.contracts.events import Event, RunQueued, RunStarted
+from shared.contracts.events import LiveEvent, RunQueued, RunStarted
 from shared.contracts.queries import RunView
 
 SNAPSHOT = "run.snapshot"
@@ -33,7 +33,7 @@ class RunStream:
         self._pause = FIRST_PAUSE
         self._stale = False
 
-    async def updates(self) -> AsyncGenerator[RunView | Event]:
+    async def updates(self) -> AsyncGenerator[RunView | LiveEvent]:
         """Yield snapshots and events; return after the one that tells the run's end, or when the gateway stops."""
         self._progress.take(self._first)
         yield self._first
@@ -61,7 +61,7 @@ class RunStream:
         return view
 
 
-def to_sse(update: RunView | Event) -> ServerSentEvent:
+def to_sse(update: RunView | LiveEvent) -> ServerSentEvent:
     """Return an update as it is sent: its kind, and its JSON on one line. How the run was asked for is left out."""
     kind = SNAPSHOT if isinstance(update, RunView) else update.kind
     told = update.model_copy(update={"command": None}) if isinstance(update, RunQueued | RunStarted) else update

@@ -99,10 +99,12 @@ class JobInput(Contract):
 class NodeExecute(NodeMessage):
     """A job: execute a node with these params and inputs (by input handle, in the order of the edges).
 
-    It may take `timeout` seconds. No attempt follows the `last_attempt`, whatever comes of it.
+    It may take `timeout` seconds. No attempt follows the `last_attempt`, whatever comes of it. `workflow_id` is that of
+    the run, if it is one of a saved workflow.
     """
 
     kind: Literal["node.execute"] = "node.execute"
+    workflow_id: UUID | None = None
     params: dict[str, JsonValue] = {}
     inputs: dict[str, tuple[JobInput, ...]] = {}
     last_attempt: bool = False

@@ -122,17 +122,44 @@ class NodeLasting(NodeMessage):
         return f"{super().message_id}/{self.started_at.timestamp():.3f}"
 
 
+class NodeProgress(NodeMessage):
+    """How far an attempt has come: the next piece of its text, or the share of its work that is done (0 to 1).
+
+    For those who watch: it is kept nowhere and may be lost, and the result holds all. `sequence` counts from 1 within
+    the attempt; `offset` is the number of characters of text before this piece.
+    """
+
+    kind: Literal["node.progress"] = "node.progress"
+    at: datetime
+    sequence: int = Field(ge=1)
+    text: str = ""
+    offset: int = Field(default=0, ge=0)
+    done: float | None = Field(default=None, ge=0, le=1)
+
+    @property
+    def message_id(self) -> str:
+        """An id that tells the pieces of one attempt apart."""
+        return f"{super().message_id}/{self.sequence}"
+
+
 class Usage(Contract):
-    """What a model call used, as the provider tells; None where it does not tell. `cost` is in US dollars."""
+    """What a model call used, as the provider tells; None where it does not tell. `cost` is in US dollars.
+
+    `input_tokens` include the `cached_tokens`.
+    """
 
     model: str
     input_tokens: int | None = None
+    cached_tokens: int | None = None
     output_tokens: int | None = None
     cost: float | None = Field(default=None, ge=0)
 
 
 class NodeSucceeded(NodeMessage):
-    """A node has its output. `seconds` is how long the body of the job took; `cached` says that none was needed."""
+    """A node has its output. `seconds` is how long the body of the job took; `cached` says that none was needed.
+
+    `warnings` tell what a person may want to know of an output that is good all the same.
+    """
 
     kind: Literal["node.succeeded"] = "node.succeeded"
     at: datetime
@@ -140,6 +167,7 @@ class NodeSucceeded(NodeMessage):
     seconds: float | None = None
     usage: Usage | None = None
     cached: bool = False
+    warnings: tuple[Problem, ...] = ()
 
 
 class NodeFailed(NodeMessage):
@@ -220,11 +248,16 @@ Result = Annotated[WorkerMessage | NodeExpire, Field(discriminator="kind")]
 read_result = TypeAdapter[WorkerMessage | NodeExpire](Result).validate_json
 read_event = TypeAdapter[AnyEvent](Event).validate_json
 
+# What those are told who watch as it happens.
+LiveEvent = Annotated[AnyEvent | NodeProgress, Field(discriminator="kind")]
+read_live_event = TypeAdapter[AnyEvent | NodeProgress](LiveEvent).validate_json
+
 _STATUS_AFTER: Mapping[type[NodeMessage], NodeStatus] = MappingProxyType(
     {
         NodeQueued: NodeStatus.QUEUED,
         NodeStarted: NodeStatus.RUNNING,
         NodeLasting: NodeStatus.RUNNING,
+        NodeProgress: NodeStatus.RUNNING,
         NodeSucceeded: NodeStatus.SUCCESS,
         NodeFailed: NodeStatus.FAILED,
         NodeRetrying: NodeStatus.RETRYING,

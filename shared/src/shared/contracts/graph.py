@@ -11,7 +11,8 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_va
 
 from shared.contracts.base import SCHEMA_VERSION, Contract
 from shared.contracts.errors import InvalidInputError, Problem
-from shared.contracts.node_types import CURRENT_NAMES, OUTPUT, REGISTRY, NodeType
+from shared.contracts.node_type import OUTPUT, NodeType
+from shared.contracts.node_types import CURRENT_NAMES, REGISTRY
 from shared.contracts.retries import RetryPolicy
 
 MAX_NODES = 10_000

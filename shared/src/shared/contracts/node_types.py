@@ -1,30 +1,23 @@
 """The registry of node types: the one place that validation, API, command line and canvas read.
 
-Adding a node type is a params model, a pure function (here, or in a worker) and one entry in `REGISTRY`.
+Adding a node type is a params model, a pure function and one registration: of the types that come with Weft, below;
+of any other, as an entry point of its package (docs/adding-a-node-type.md).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Literal
 
-from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field
 
-from shared.contracts.base import Contract
+from shared.contracts.crop_params import CropImageParams
 from shared.contracts.errors import invalid
-from shared.contracts.retries import RetryPolicy
-from shared.contracts.run_options import Lane
+from shared.contracts.llm_params import LlmParams
+from shared.contracts.node_type import InputHandle, NodeType, Params, Supplied
 from shared.contracts.values import AssetRef, ImageValue, RecordValue, TextValue, Value, ValueType
 
-PERCENT_TOLERANCE = 1e-6
-MAX_OUTPUT_TOKENS = 32_768
-OUTPUT = "output"  # the output handle that every node type has
-
-
-class Params(Contract):
-    """Base of all params models. Unlike messages they refuse unknown fields, so that a typing error is seen."""
-
-    model_config = ConfigDict(extra="forbid")
+ENTRY_POINTS = "weft.node_types"
 
 
 class TextParams(Params):
@@ -48,6 +41,10 @@ class RequestInputsParams(Params):
 
     fields: tuple[RequestField, ...] = ()
 
+    def more_outputs(self) -> Mapping[str, ValueType]:
+        """Return an output handle for each field."""
+        return {item.name: ValueType(item.type) for item in self.fields}
+
 
 class UploadImageParams(Params):
     """A stored picture, unless the run supplies one. `image_url` is read from old graphs, never fetched."""
@@ -56,117 +53,8 @@ class UploadImageParams(Params):
     image_url: str | None = None
 
 
-class CropImageParams(Params):
-    """A box on the upright picture; percent of its sides, or pixels."""
-
-    x: float = Field(default=0, ge=0)
-    y: float = Field(default=0, ge=0)
-    width: float = Field(default=100, gt=0)
-    height: float = Field(default=100, gt=0)
-    unit: Literal["percent", "px"] = "percent"
-
-    @model_validator(mode="after")
-    def _stay_inside(self) -> Self:
-        limit = 100 + PERCENT_TOLERANCE
-        if self.unit == "percent" and (self.x + self.width > limit or self.y + self.height > limit):
-            raise ValueError("the box reaches outside the picture: x + width and y + height may be 100 at most")
-        return self
-
-
-class LlmParams(Params):
-    """A question to a vision model. Without `model` the worker's default model is asked."""
-
-    model: str | None = None
-    system_prompt: str = ""
-    user_message: str = ""
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    max_output_tokens: int = Field(default=1024, ge=1, le=MAX_OUTPUT_TOKENS)
-
-
 class ResponseParams(Params):
     """A response needs no settings: the names of its input handles name the results."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputHandle:
-    """Where an edge may end. `param` names the field that a connected value overrides."""
-
-    type: ValueType
-    required: bool = False
-    multiple: bool = False
-    param: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Supplied:
-    """What an inline node may read: its params, what its edges brought, what the run was started with."""
-
-    node_id: str
-    params: Params
-    inputs: Mapping[str, tuple[Value, ...]]
-    run_inputs: Mapping[str, Value]
-
-
-@dataclass(frozen=True, slots=True)
-class NodeType:
-    """Everything that is known about a type of node.
-
-    Exactly one of `queue` (a worker executes the node) and `evaluate` (the orchestrator does, at once and
-    purely) is set. `open_inputs` allows input handles of any name, of that type. `retry`, `timeout` (seconds of one
-    attempt with a worker) and `cache` hold where a node does not say otherwise. `metered` types use models, which
-    budgets limit. `version` grows whenever equal input may give another output. `labels_matter` where an output
-    depends on what the nodes are called that the inputs come from.
-    """
-
-    name: str
-    title: str
-    params: type[Params]
-    output: ValueType
-    inputs: Mapping[str, InputHandle] = field(default_factory=dict[str, InputHandle])
-    open_inputs: ValueType | None = None
-    queue: str | None = None
-    evaluate: Callable[[Supplied], Value] | None = None
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    timeout: float = 300.0
-    version: int = 1
-    cache: bool = False
-    metered: bool = False
-    labels_matter: bool = False
-    # What the predecessor called the type, its params and its handles; `shared.contracts.graph` reads them.
-    old_names: tuple[str, ...] = ()
-    old_params: Mapping[str, str] = field(default_factory=dict[str, str])
-    old_handles: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    @property
-    def is_source(self) -> bool:
-        """Whether its output is a value that somebody supplied: no work, and dependent on no other node."""
-        return self.evaluate is not None and not self.inputs and not self.open_inputs
-
-    def input_handle(self, name: str) -> InputHandle | None:
-        """Return the input handle of that name, or None."""
-        if name in self.inputs:
-            return self.inputs[name]
-        return InputHandle(self.open_inputs) if self.open_inputs and name else None
-
-    def output_handles(self, params: Params) -> Mapping[str, ValueType]:
-        """Return the output handles, which for `request_inputs` depend on its params."""
-        if isinstance(params, RequestInputsParams):
-            return {OUTPUT: self.output} | {item.name: ValueType(item.type) for item in params.fields}
-        return {OUTPUT: self.output}
-
-    @property
-    def param_names(self) -> frozenset[str]:
-        """The names of the params on the wire."""
-        return frozenset(item.alias or name for name, item in self.params.model_fields.items())
-
-    def job_queue(self, lane: Lane) -> str:
-        """Return the name of the queue in which the type's jobs of a lane wait."""
-        assert self.queue, f"{self.name} is executed by the orchestrator"
-        return lane.name_in(self.queue)
-
-    def read_params(self, params: Mapping[str, JsonValue]) -> Params:
-        """Return the validated params; raise pydantic's ValidationError."""
-        return self.params.model_validate(dict(params))
 
 
 def _evaluate_text(supplied: Supplied) -> Value:
@@ -195,7 +83,35 @@ def _evaluate_response(supplied: Supplied) -> Value:
     return RecordValue(fields={name: values[0] for name, values in supplied.inputs.items() if values})
 
 
-_TYPES = (
+def _installed_types() -> Iterator[NodeType]:
+    """Yield the types that installed packages register; raise InvalidInputError `invalid_node_type`."""
+    for entry_point in entry_points(group=ENTRY_POINTS):
+        node_type = entry_point.load()
+        if not isinstance(node_type, NodeType) or node_type.name != entry_point.name:
+            raise invalid(
+                "invalid_node_type",
+                f"{entry_point.value} is no node type of the name {entry_point.name!r}",
+                where=f"entry point {ENTRY_POINTS}",
+                fix="name the entry point like the NodeType that it refers to, or uninstall its package",
+            )
+        yield node_type
+
+
+def _registry(*node_types: NodeType) -> Mapping[str, NodeType]:
+    registry: dict[str, NodeType] = {}
+    for node_type in node_types:
+        if node_type.name in registry:
+            raise invalid(
+                "node_type_conflict",
+                f"there are two node types of the name {node_type.name!r}",
+                where=f"entry point {ENTRY_POINTS}",
+                fix="uninstall one of the packages that register it",
+            )
+        registry[node_type.name] = node_type
+    return MappingProxyType(registry)
+
+
+_BUILT_IN = (
     NodeType(
         name="text",
         title="Text",
@@ -260,6 +176,8 @@ _TYPES = (
     ),
 )
 
-REGISTRY: Mapping[str, NodeType] = MappingProxyType({node_type.name: node_type for node_type in _TYPES})
-WORKER_TYPES = tuple(node_type for node_type in _TYPES if node_type.queue)
-CURRENT_NAMES: Mapping[str, str] = MappingProxyType({old: item.name for item in _TYPES for old in item.old_names})
+REGISTRY: Mapping[str, NodeType] = _registry(*_BUILT_IN, *_installed_types())
+WORKER_TYPES = tuple(node_type for node_type in REGISTRY.values() if node_type.queue)
+CURRENT_NAMES: Mapping[str, str] = MappingProxyType(
+    {old: item.name for item in REGISTRY.values() for old in item.old_names}
+)

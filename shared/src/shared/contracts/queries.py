@@ -83,7 +83,7 @@ class LateResult(Contract):
 class NodeView(Contract):
     """A node execution as it is known now. Times are UTC; `seconds` is how long the body took.
 
-    `cached` marks a success that reused an earlier output.
+    `cached` marks a success that reused an earlier output; `warnings` tell what a person may want to know of an output.
     """
 
     node_id: str
@@ -101,6 +101,7 @@ class NodeView(Contract):
     error: Problem | None = None
     usage: Usage | None = None
     cached: bool = False
+    warnings: tuple[Problem, ...] = ()
     late: tuple[LateResult, ...] = ()
 
 

@@ -27,7 +27,7 @@ class Priority(StrEnum):
 class Lane(StrEnum):
     """The queues that each type of job has, most urgent first.
 
-    `suspect` is for jobs that were in hand when two workers died: of these a worker takes one at a time, so that it is
+    `suspect` is for jobs that were in hand when a worker died: of these a worker takes one at a time, so that it is
     known which job killed it.
     """
 

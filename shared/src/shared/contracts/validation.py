@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from shared.contracts.errors import InvalidInputError, Problem
 from shared.contracts.graph import MAX_NODES, Edge, Node, WorkflowGraph
-from shared.contracts.node_types import REGISTRY, NodeType, Params, RequestInputsParams, UploadImageParams
+from shared.contracts.node_type import NodeType, Params
+from shared.contracts.node_types import REGISTRY, RequestInputsParams, UploadImageParams
 from shared.contracts.scopes import Selection, find_selection_problems
 from shared.contracts.values import Value, ValueType
 

@@ -8,7 +8,7 @@ from aio_pika.exceptions import ChannelClosed
 from structlog import get_logger
 
 from shared.contracts.errors import unavailable
-from shared.topology import EVENTS
+from shared.topology import EVENTS, PROGRESS
 
 # What the broker keeps for a listener that does not read; what it drops must be made good by asking.
 MAX_QUEUE = 100_000
@@ -50,8 +50,11 @@ async def _declare_queue(channel: AbstractRobustChannel, name: str) -> AbstractQ
     try:
         await queue.bind(EVENTS, "run.#")
         await queue.bind(EVENTS, "node.#")
+        await queue.bind(PROGRESS, "node.#")
     except ChannelClosed as err:
         raise unavailable(
-            "topology_missing", f"the broker has no exchange {EVENTS!r}", fix="declare the topology: weft setup"
+            "topology_missing",
+            f"the broker has no exchange {EVENTS!r} or {PROGRESS!r}",
+            fix="declare the topology: weft setup",
         ) from err
     return queue

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -15,20 +15,24 @@ from shared import topology
 from shared.contracts.commands import NodeAbandon
 from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError, invalid, unavailable
+from shared.contracts.events import NodeProgress
 from shared.messaging.connection import connect
 
 CONTENT_TYPE = "application/json"
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024  # RabbitMQ 4 takes 16 MiB
 MAX_UNCONFIRMED = 500  # messages
+MAX_TRANSIENT = 1_000  # messages that wait to be written; more are dropped
 PUBLISH_TIMEOUT = 10.0  # seconds; a broker under a memory or disk alarm stops answering publishers
 
 Address = Callable[[Message], tuple[str, str]]  # of a message: exchange and routing key
+
+_PERSISTENT, _TRANSIENT = aio_pika.DeliveryMode.PERSISTENT, aio_pika.DeliveryMode.NOT_PERSISTENT
 
 log = get_logger(__name__)
 
 
 def to_amqp(message: Message, *, app_id: str) -> aio_pika.Message:
-    """Return the message with the properties that every message of Weft carries.
+    """Return the message with the properties that every message of Weft carries; persistent, if it is to last.
 
     Raises InvalidInputError `message_too_large`: the broker would close the channel, and trying again would not help.
     """
@@ -48,7 +52,7 @@ def to_amqp(message: Message, *, app_id: str) -> aio_pika.Message:
         content_type=CONTENT_TYPE,
         timestamp=datetime.now(UTC),
         app_id=app_id,
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        delivery_mode=_TRANSIENT if isinstance(message, NodeProgress) else _PERSISTENT,
     )
 
 
@@ -71,14 +75,23 @@ class MessagePublisher(Protocol):
 class Publisher:
     """Publishes on a connection of its own, since the broker stops reading from publishers when it is in need."""
 
-    def __init__(self, channel: AbstractRobustChannel, *, app_id: str, address: Address = topology.address) -> None:
+    def __init__(
+        self,
+        channel: AbstractRobustChannel,
+        unconfirmed: AbstractRobustChannel,
+        *,
+        app_id: str,
+        address: Address = topology.address,
+    ) -> None:
         self._channel = channel
+        self._unconfirmed = unconfirmed
         self._app_id = app_id
         self._address = address
         self._exchanges: dict[str, AbstractExchange] = {}
         self._in_flight: dict[str, asyncio.Future[None]] = {}
         self._sending = asyncio.Semaphore(MAX_UNCONFIRMED)
         self._unawaited: set[asyncio.Task[None]] = set()
+        self._transient: set[asyncio.Task[None]] = set()
 
     async def publish(self, message: Message) -> None:
         """Return once the broker has the message safe in a queue; raise UnavailableError if that is not certain.
@@ -111,16 +124,31 @@ class Publisher:
         self._unawaited.add(task)
         task.add_done_callback(self._unawaited.discard)
 
+    def publish_transient(self, message: Message) -> None:
+        """Publish something that only those get who watch, without a confirm; dropped where the broker is slow."""
+        if len(self._transient) >= MAX_TRANSIENT:
+            return
+        task = asyncio.create_task(self._write(message))
+        self._transient.add(task)
+        task.add_done_callback(self._transient.discard)
+
     async def drain(self) -> None:
         """Wait for what was published unawaited."""
-        if self._unawaited:
-            await asyncio.wait(self._unawaited)
+        if waiting := self._unawaited | self._transient:
+            await asyncio.wait(waiting)
 
     async def _publish_or_log(self, message: Message) -> None:
         try:
             await self.publish(message)
         except UnavailableError as err:
             log.warning("not published", message_id=message.message_id, reason=str(err))
+
+    async def _write(self, message: Message) -> None:
+        exchange_name, routing_key = self._address(message)
+        with suppress(TimeoutError, AMQPError, OSError, RuntimeError):
+            async with asyncio.timeout(PUBLISH_TIMEOUT):
+                exchange = await self._unconfirmed.get_exchange(exchange_name, ensure=False)
+                await exchange.publish(to_amqp(message, app_id=self._app_id), routing_key, mandatory=False)
 
     async def _exchange(self, name: str) -> AbstractExchange:
         if name not in self._exchanges:
@@ -158,6 +186,8 @@ async def open_publisher(
     async with connect(url, name=f"{app_id} publisher", patience=patience) as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         assert isinstance(channel, AbstractRobustChannel)
-        publisher = Publisher(channel, app_id=app_id, address=address)
+        unconfirmed = await connection.channel(publisher_confirms=False)
+        assert isinstance(unconfirmed, AbstractRobustChannel)
+        publisher = Publisher(channel, unconfirmed, app_id=app_id, address=address)
         yield publisher
         await publisher.drain()

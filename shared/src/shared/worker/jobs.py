@@ -5,9 +5,9 @@ import os
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -22,7 +22,6 @@ from shared.contracts.run_options import Lane
 from shared.messaging.batches import FIRST_PAUSE, LAST_PAUSE
 from shared.messaging.publisher import MessagePublisher
 from shared.messaging.settling import settle
-from shared.topology import JOB_DELIVERY_LIMIT
 from shared.worker.outcomes import (
     Body,
     Outcome,
@@ -50,11 +49,6 @@ class Delivery(Protocol):
 
     body: bytes
     message_id: str
-
-    @property
-    def headers(self) -> Mapping[str, Any]:
-        """The headers; `x-delivery-count` says how often it was delivered in vain."""
-        ...
 
     def ack(self) -> Awaitable[None]:
         """Let the broker forget the job."""
@@ -121,8 +115,7 @@ class JobRunner:
         """Decode, do, publish, acknowledge; what cannot be is dead-lettered."""
         try:
             job = read_job(delivery.body)
-            reply = _suspected(job) if self._is_suspect(job, delivery, lane) else await self._do_once(job, lane)
-            if reply:
+            if reply := await self._do_once(job, lane):
                 await self._publish_patiently(reply)
         except ValidationError as err:
             log.error("dead-lettered", message_id=delivery.message_id, problems=err.error_count())  # noqa: TRY400 - the input must not be logged
@@ -131,12 +124,6 @@ class JobRunner:
             log.exception("dead-lettered", message_id=delivery.message_id)
             return await settle(delivery.reject(), delivery.message_id)
         return await settle(delivery.ack(), delivery.message_id)
-
-    def _is_suspect(self, job: NodeExecute, delivery: Delivery, lane: Lane) -> bool:
-        """Tell whether a job was in hand when workers died, so often that it is to be tried alone."""
-        deaths: int = delivery.headers.get("x-delivery-count", 0)
-        is_ours = _attempt(job) in self._work or _attempt(job) in self._abandoned
-        return lane is not Lane.SUSPECT and deaths >= JOB_DELIVERY_LIMIT and not is_ours
 
     async def _do_once(self, job: NodeExecute, lane: Lane) -> Result | NodeExecute | None:
         """Return what must be published before the job is acknowledged; None if its attempt was abandoned."""
@@ -161,8 +148,8 @@ class JobRunner:
         try:
             await self._slots.acquire(lane)
         except SlotsClosedError:
-            # Published again, not returned: the broker counts returns, and takes three for three dead workers.
-            return job
+            # Published again, not returned: the broker counts a return like the death of a worker.
+            return job.model_copy(update={"lane": lane})
         body = asyncio.create_task(self._run_body(job))
         # The slot is free when the body has really ended: the thread of a crop cannot be stopped, and would else run
         # beside that of the next job. The job itself is over at once, by its timeout or because it was abandoned, and
@@ -219,10 +206,6 @@ class JobRunner:
 
 def _attempt(message: NodeMessage) -> Attempt:
     return message.run_id, message.node_id, message.attempt
-
-
-def _suspected(job: NodeExecute) -> NodeExecute:
-    return job.model_copy(update={"lane": Lane.SUSPECT})
 
 
 def _outcome_of(body: asyncio.Task[Outcome], job: NodeExecute) -> Outcome:

@@ -12,10 +12,11 @@ from shared.contracts.values import Value
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The node has its output."""
+    """The node has its output. `warnings` tell what a person may want to know of it all the same."""
 
     output: Value
     usage: Usage | None = None
+    warnings: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,9 @@ Result = NodeSucceeded | NodeFailed
 def result_event(job: NodeExecute, outcome: Outcome, *, at: datetime, seconds: float) -> Result:
     """Return the event that tells a job's outcome."""
     match outcome:
-        case Succeeded(output, usage):
-            return NodeSucceeded(**job.about, at=at, seconds=seconds, output=output, usage=usage)
+        case Succeeded(output, usage, warnings):
+            told = tuple(warning.model_copy(update={"node_id": job.node_id}) for warning in warnings)
+            return NodeSucceeded(**job.about, at=at, seconds=seconds, output=output, usage=usage, warnings=told)
         case Retryable(problem) | Permanent(problem):
             return NodeFailed(
                 **job.about,

@@ -1,44 +1,57 @@
 """The process of a worker: how it begins and ends."""
 
+import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from shared.contracts.node_types import REGISTRY
+from shared.assets import AssetStore
+from shared.contracts.node_type import NodeType
 from shared.messaging.consumer_watch import Consumer, ConsumerWatch
 from shared.messaging.publisher import open_publisher
-from shared.service import Check, Service, health_app, new_registry
+from shared.service import Check, Service, health_app, new_registry, run
 from shared.settings import Settings
 from shared.topology import worker_address
+from shared.worker.functions import Function, as_body
 from shared.worker.jobs import JobRunner
-from shared.worker.outcomes import Body
 from shared.worker.slots import Slots
 from shared.worker.subscriptions import Subscriptions
+
+
+def run_worker(node_type: NodeType, function: Function, *, concurrency: int | None = None) -> None:
+    """Be the process of a worker that needs nothing but its function; by default a job for each core at a time."""
+    at_a_time = concurrency or os.cpu_count() or 1
+    run(f"{node_type.name}_worker", lambda settings: worker_service(settings, node_type, function, at_a_time))
 
 
 @asynccontextmanager
 async def worker_service(
     settings: Settings,
-    node_type: str,
-    body: Body,
-    *,
+    node_type: NodeType,
+    function: Function,
     concurrency: int,
+    *,
+    checks: Sequence[Check] = (),
     watch: Callable[[Sequence[Consumer]], ConsumerWatch] = ConsumerWatch,
 ) -> AsyncGenerator[Service]:
     """Yield the service that executes the jobs of a node type, `concurrency` of them at a time.
 
     On leaving, no new job is begun and those under way are finished, for `settings.shutdown_timeout` seconds.
+    `checks` are what the function needs to be ready, besides broker and asset store.
     """
     url = settings.require("amqp_url")
+    assets = AssetStore.from_url(settings.require("assets_url"))
+    await assets.check()
     registry = new_registry()
     async with open_publisher(
-        url, app_id=f"{node_type}_worker", patience=settings.startup_timeout, address=worker_address
+        url, app_id=f"{node_type.name}_worker", patience=settings.startup_timeout, address=worker_address
     ) as publisher:
+        body = as_body(node_type, function, assets, publisher.publish_transient)
         runner = JobRunner(body, publisher, Slots(concurrency), registry)
-        subscriptions = Subscriptions(url, REGISTRY[node_type], runner, concurrency=concurrency)
+        subscriptions = Subscriptions(url, node_type, runner, concurrency=concurrency)
         try:
             consumers = watch([(queue, None) for queue in await subscriptions.start()])
-            checks = [Check("broker", subscriptions.is_connected), Check("consumers", consumers.passes)]
-            yield Service(health_app(checks, registry), background=[consumers.run])
+            all_checks = [Check("broker", subscriptions.is_connected), Check("consumers", consumers.passes), *checks]
+            yield Service(health_app(all_checks, registry), background=[consumers.run])
         finally:
             await subscriptions.stop()
             await runner.stop(settings.shutdown_timeout)

@@ -14,7 +14,7 @@ from structlog import get_logger
 from shared import topology
 from shared.contracts.commands import read_abandon
 from shared.contracts.errors import unavailable
-from shared.contracts.node_types import NodeType
+from shared.contracts.node_type import NodeType
 from shared.contracts.run_options import Lane
 from shared.messaging.batches import CANCEL_TIMEOUT
 from shared.messaging.bodies import raw_body

@@ -4,8 +4,8 @@ import math
 
 from PIL import Image
 
+from shared.contracts.crop_params import PERCENT_TOLERANCE, CropImageParams
 from shared.contracts.errors import InvalidInputError, invalid
-from shared.contracts.node_types import PERCENT_TOLERANCE, CropImageParams
 
 Box = tuple[int, int, int, int]
 _DECIMALS = 6  # of a pixel; hides the rounding errors of x + width before an edge is rounded

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from shared.contracts.events import Event, RunFinished, RunQueued, RunRejected, RunStarted, status_after
+from shared.contracts.events import LiveEvent, RunFinished, RunQueued, RunRejected, RunStarted, status_after
 from shared.contracts.queries import RunView
 from shared.contracts.states import FINAL_NODE_STATUSES, FINAL_RUN_STATUSES, NodeStatus, RunStatus
 
@@ -27,7 +27,7 @@ class Progress:
         self._run_stage = 0
         self.ended = False
 
-    def take(self, update: RunView | Event) -> None:
+    def take(self, update: RunView | LiveEvent) -> None:
         """Note that the client was told this."""
         match update:
             case RunView():

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from shared.contracts.errors import InvalidInputError, Problem
 from shared.contracts.graph import Node, WorkflowGraph
-from shared.contracts.node_types import REGISTRY, Supplied
+from shared.contracts.node_type import Supplied
+from shared.contracts.node_types import REGISTRY
 from shared.contracts.scopes import Selection
 from shared.contracts.validation import find_unsupplied, inputs_asked_by
 from shared.contracts.values import TextValue, Value

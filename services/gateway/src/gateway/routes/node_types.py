@@ -3,7 +3,8 @@
 from fastapi import APIRouter
 
 from gateway.views import InputHandleView, NodeTypeList, NodeTypeView
-from shared.contracts.node_types import REGISTRY, NodeType
+from shared.contracts.node_type import NodeType
+from shared.contracts.node_types import REGISTRY
 
 router = APIRouter(prefix="/api/node-types", tags=["node types"])
 

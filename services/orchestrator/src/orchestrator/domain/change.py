@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.state import NodeState, RunState
 from shared.contracts.errors import Problem
-from shared.contracts.node_types import Supplied
+from shared.contracts.node_type import Supplied
 from shared.contracts.run_options import Lane, Priority
 from shared.contracts.states import NodeStatus, RunStatus, final_run_status, node_transition, run_transition
 from shared.contracts.values import RecordValue, TextValue, Value

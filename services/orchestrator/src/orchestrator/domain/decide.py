@@ -103,6 +103,7 @@ def _job(state: RunState, node_id: str) -> NodeExecute:
     node = state.nodes[node_id]
     return NodeExecute(
         **state.attempt_at(node_id),
+        workflow_id=state.accepted.command.workflow_id,
         params=state.plan.nodes[node_id].params,
         inputs=job_inputs(state, node_id),
         last_attempt=node.attempt >= state.plan.retry_policy(node_id).max_attempts,

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.contracts.graph import Edge, Node, WorkflowGraph
-from shared.contracts.node_types import OUTPUT, REGISTRY, NodeType
+from shared.contracts.node_type import OUTPUT, NodeType
+from shared.contracts.node_types import REGISTRY
 from shared.contracts.retries import RetryPolicy
 from shared.contracts.values import RecordValue, Value
 

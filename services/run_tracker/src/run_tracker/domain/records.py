@@ -62,6 +62,7 @@ class Success(Fact):
     seconds: float | None = None
     usage: Usage | None = None
     cached: bool = False
+    warnings: tuple[Problem, ...] = ()
 
 
 class Failure(Fact):

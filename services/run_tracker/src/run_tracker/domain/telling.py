@@ -207,6 +207,7 @@ def _succeeded(event: NodeSucceeded) -> NodeRecord:
         seconds=event.seconds,
         usage=event.usage,
         cached=event.cached,
+        warnings=event.warnings,
     )
     # Only the orchestrator knows earlier outputs.
     rank = ended_rank(NodeStatus.SUCCESS) if event.cached else node_rank(NodeStatus.SUCCESS, event.attempt)
