@@ -18,6 +18,7 @@ from shared.contracts.commands import (
     RunExpire,
     RunStart,
 )
+from shared.contracts.cursors import NodeCursor, RunCursor
 from shared.contracts.envelope import NodeAttempt
 from shared.contracts.errors import Problem
 from shared.contracts.events import (
@@ -40,7 +41,22 @@ from shared.contracts.events import (
     Usage,
 )
 from shared.contracts.graph import Edge, Node, Position, WorkflowGraph
+from shared.contracts.history import (
+    DayStatistics,
+    FindRun,
+    GetStatistics,
+    GetTimeline,
+    ListRuns,
+    PrunedWeek,
+    PruneHistory,
+    PruneReply,
+    Statistics,
+    StatisticsReply,
+    TimelineEntry,
+    TimelineReply,
+)
 from shared.contracts.queries import (
+    AttemptView,
     CommandReply,
     EndsReply,
     Explain,
@@ -49,7 +65,6 @@ from shared.contracts.queries import (
     GetCommand,
     GetRun,
     LateResult,
-    ListRuns,
     NodeExplanation,
     NodeView,
     OutputsReply,
@@ -70,6 +85,17 @@ WORKFLOW_ID = UUID("22222222-2222-4222-8222-222222222222")
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 PICTURE = ImageValue(asset=AssetRef(key="images/ab/abcd.jpg", media_type="image/jpeg", size=9, width=4, height=3))
 TEXT = TextValue(text="Ünïcode — 你好")
+NODE_CURSOR = NodeCursor(position=7, node_id="ask")
+COUNTED = {
+    "runs": 2,
+    "completed": 1,
+    "failed": 1,
+    "failure_rate": 0.5,
+    "p50_seconds": 1.5,
+    "p95_seconds": 2.5,
+    "cost": 0.25,
+    "tokens": 30,
+}
 RESULT = RecordValue(fields={"answer": TEXT})
 PROBLEM = Problem(code="llm_refused", message="refused", where="model m", node_id="ask", fix="ask otherwise")
 USAGE = Usage(model="m", input_tokens=12, cached_tokens=4, output_tokens=3, cost=0.0015)
@@ -179,7 +205,36 @@ EXAMPLES = {
         result=RESULT,
         problems=(PROBLEM,),
     ),
-    "run.get": GetRun(run_id=RUN_ID),
+    "run.get": GetRun(run_id=RUN_ID, after=NODE_CURSOR),
+    "run.find": FindRun(trigger_run_id="order-17", owner="ann"),
+    "run.timeline": GetTimeline(run_id=RUN_ID, after=NODE_CURSOR),
+    "timeline.reply": TimelineReply(
+        created_at=AT,
+        finished_at=AT,
+        entries=(
+            TimelineEntry(
+                node_id="ask",
+                node_type="llm",
+                name="Ask",
+                attempt=2,
+                status=NodeStatus.SUCCESS,
+                queued_at=AT,
+                started_at=AT,
+                finished_at=AT,
+                queue_seconds=0.5,
+                worker="host:1",
+            ),
+        ),
+        next=NODE_CURSOR,
+    ),
+    "runs.statistics": GetStatistics(workflow_id=WORKFLOW_ID, since=AT, until=AT),
+    "statistics.reply": StatisticsReply(
+        since=AT, until=AT, total=Statistics(runs=1, completed=1), days=(DayStatistics(day=AT.date(), **COUNTED),)
+    ),
+    "history.prune": PruneHistory(older_than_days=90),
+    "prune.reply": PruneReply(
+        dropped=(PrunedWeek(week=AT.date(), runs=3),), kept=(PrunedWeek(week=AT.date(), runs=4, open_runs=1),)
+    ),
     "run.command": GetCommand(run_id=RUN_ID),
     "ends.find": FindEnds(run_ids=(RUN_ID,)),
     "outputs.find": FindOutputs(workflow_id=WORKFLOW_ID, node_ids=("ask",)),
@@ -212,7 +267,19 @@ EXAMPLES = {
         ),
         open_nodes=1,
     ),
-    "runs.list": ListRuns(workflow_id=WORKFLOW_ID, limit=10),
+    "runs.list": ListRuns(
+        workflow_id=WORKFLOW_ID,
+        owner="ann",
+        status=(RunStatus.FAILED, RunStatus.PARTIAL),
+        tag=("shop",),
+        since=AT,
+        until=AT,
+        min_cost=0.1,
+        max_cost=2,
+        error="slow down",
+        limit=10,
+        after=RunCursor(created_at=AT, run_id=RUN_ID),
+    ),
     "run.reply": RunReply(
         run=RunView(
             run_id=RUN_ID,
@@ -239,11 +306,31 @@ EXAMPLES = {
                     cached=True,
                     warnings=(PROBLEM,),
                     late=(LateResult(attempt=1, at=AT, outcome=NodeStatus.SUCCESS, usage=USAGE),),
+                    attempts=(
+                        AttemptView(
+                            attempt=1,
+                            status=NodeStatus.FAILED,
+                            queued_at=AT,
+                            started_at=AT,
+                            finished_at=AT,
+                            queue_seconds=0.5,
+                            seconds=0.25,
+                            worker="host:1",
+                            error=PROBLEM,
+                            usage=USAGE,
+                        ),
+                    ),
                 ),
             ),
-        )
+            tags=("shop",),
+            metadata={"order": 17},
+        ),
+        next=NODE_CURSOR,
     ),
-    "runs.reply": RunsReply(runs=(RunView(run_id=RUN_ID, status=RunStatus.RUNNING, created_at=AT),)),
+    "runs.reply": RunsReply(
+        runs=(RunView(run_id=RUN_ID, status=RunStatus.RUNNING, created_at=AT),),
+        next=RunCursor(created_at=AT, run_id=RUN_ID),
+    ),
 }
 
 

@@ -56,7 +56,8 @@ async def empty_tables(stack):
     connection = await asyncpg.connect(stack.database_url)
     await connection.execute(
         "TRUNCATE orchestrator.journal, orchestrator.run, orchestrator.trigger, orchestrator.cache,"
-        " run_tracker.workflow_run, run_tracker.node_execution, run_tracker.late_result,"
+        " run_tracker.run_week, run_tracker.workflow_run,"
+        " run_tracker.node_execution, run_tracker.node_attempt, run_tracker.late_result,"
         " gateway.workflow, gateway.started_run"
     )
     await connection.close()

@@ -4,15 +4,24 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-from tests.unit.histories import COMMAND, EVENTS, RUN_ID, VIEWS, WORKFLOW_ID
+from tests.unit.histories import COMMAND, EVENTS, RUN_ID, VIEWS, WORKFLOW_ID, at
 
 from run_tracker.main import create_service
+from shared.contracts.history import (
+    FindRun,
+    GetStatistics,
+    GetTimeline,
+    ListRuns,
+    PruneHistory,
+    PruneReply,
+    StatisticsReply,
+    TimelineReply,
+)
 from shared.contracts.queries import (
     CommandReply,
     FindOutputs,
     GetCommand,
     GetRun,
-    ListRuns,
     OutputsReply,
     RunReply,
     RunsReply,
@@ -48,7 +57,9 @@ def is_complete(run):
 async def test_a_run_is_told_with_its_nodes_and_listed_without(ask):
     run = (await ask(GetRun(run_id=RUN_ID), RunReply)).run
     assert run.nodes == VIEWS
-    assert (await ask(ListRuns(workflow_id=WORKFLOW_ID), RunsReply)).runs == (run.model_copy(update={"nodes": None}),)
+    assert (await ask(ListRuns(workflow_id=WORKFLOW_ID), RunsReply)).runs == (
+        run.model_copy(update={"nodes": None, "result": None}),
+    )
     assert (await ask(ListRuns(workflow_id=uuid4()), RunsReply)).runs == ()
     assert (await ask(GetRun(run_id=uuid4()), RunReply)).run is None
 
@@ -64,3 +75,31 @@ async def test_outputs_of_nodes_that_succeeded_are_told(ask):
         "limited": TextValue(text="answer"),
         "given": TextValue(text="earlier"),
     }
+
+
+async def test_what_the_nodes_did_when_is_told_attempt_by_attempt(ask):
+    reply = await ask(GetTimeline(run_id=RUN_ID), TimelineReply)
+    assert (reply.created_at, reply.finished_at, reply.next) == (at(0), at(60), None)
+    limited = [entry for entry in reply.entries if entry.node_id == "limited"]
+    assert [(entry.attempt, entry.status, entry.started_at, entry.finished_at) for entry in limited] == [
+        (1, "failed", at(2), at(3)),
+        (2, "success", at(11), at(12)),
+    ]
+    say = next(entry for entry in reply.entries if entry.node_id == "say")
+    assert (say.attempt, say.status, say.finished_at) == (None, "success", at(0))
+    assert (await ask(GetTimeline(run_id=uuid4()), TimelineReply)).known is False
+
+
+async def test_statistics_are_told(ask):
+    query = GetStatistics(workflow_id=WORKFLOW_ID, since=at(0), until=at(100))
+    total = (await ask(query, StatisticsReply)).total
+    assert (total.runs, total.cancelled, total.cost) == (1, 1, 0.06)
+
+
+async def test_a_name_of_no_run_finds_none(ask):
+    assert (await ask(FindRun(trigger_run_id="nobody"), RunReply)).run is None
+
+
+async def test_what_is_not_old_is_not_dropped(ask):
+    assert await ask(PruneHistory(older_than_days=1), PruneReply) == PruneReply()
+    assert (await ask(GetRun(run_id=RUN_ID), RunReply)).run

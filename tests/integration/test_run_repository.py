@@ -23,13 +23,17 @@ from tests.unit.histories import (
 
 from run_tracker import repository as statements
 from run_tracker.handlers import EventHandler
-from run_tracker.repository import RunRepository
+from run_tracker.repository import PAGE_BYTES, RunRepository
+from run_tracker.run_lists import list_statement
 from shared.contracts.commands import RunStart
+from shared.contracts.cursors import RunCursor
 from shared.contracts.events import NodeSummary, RunFinished, RunStarted
 from shared.contracts.graph import Node, WorkflowGraph
+from shared.contracts.history import ListRuns
 from shared.contracts.run_options import Scope
 from shared.contracts.states import NodeStatus, RunStatus
-from shared.contracts.values import TextValue
+from shared.contracts.values import RecordValue, TextValue
+from shared.messaging.publisher import MAX_MESSAGE_BYTES
 
 
 @pytest.fixture
@@ -67,7 +71,7 @@ async def test_events_one_by_one_make_a_run_with_its_nodes_in_order(repository):
 async def test_any_order_repetition_and_batching_gives_the_same(repository, seed):
     run = await record(repository, *shuffled(seed))
     assert run.nodes == VIEWS
-    assert run.model_copy(update={"nodes": None}) == (await repository.newest(None, 1))[0]
+    assert (run.tags, run.metadata) == (COMMAND.tags, COMMAND.metadata)
     assert (run.status, run.created_at, run.finished_at, run.tokens) == (RunStatus.CANCELLED, at(0), at(60), 90)
     assert await repository.command(RUN_ID) == COMMAND
 
@@ -114,16 +118,55 @@ async def test_every_late_result_is_kept_once(repository):
     ]
 
 
-async def test_runs_are_listed_newest_first_by_workflow_and_limited(repository):
-    workflow_id = uuid4()
-    for number in range(3):
-        own = workflow_id if number < 2 else None
-        event = STARTED.model_copy(update={"run_id": uuid4(), "workflow_id": own, "at": at(3600 * number)})
-        await record(repository, [event])
-    assert [run.created_at.hour for run in await repository.newest(None, 10)] == [2, 1, 0]
-    assert [run.created_at.hour for run in await repository.newest(workflow_id, 10)] == [1, 0]
-    assert [run.created_at.hour for run in await repository.newest(None, 1)] == [2]
-    assert {run.nodes for run in await repository.newest(None, 10)} == {None}
+def large_run(texts, result=None):
+    """A run whose nodes have these outputs, all told at its end."""
+    summaries = tuple(
+        NodeSummary(node_id=f"n{number}", node_type="llm", status=NodeStatus.SUCCESS, output=TextValue(text=text))
+        for number, text in enumerate(texts)
+    )
+    yield STARTED.model_copy(update={"nodes": summaries})
+    yield FINISHED.model_copy(update={"nodes": {}, "result": result and RecordValue(fields={"r": result})})
+
+
+async def pages_of(repository):
+    pages = [await repository.page(RUN_ID)]
+    while pages[-1].next:
+        pages.append(await repository.page(RUN_ID, after=pages[-1].next))
+    return pages
+
+
+async def test_a_run_of_many_nodes_is_told_in_pages_and_whole(repository):
+    run = await record(repository, list(large_run(["x"] * 2_500)))
+    assert [node.node_id for node in run.nodes] == [f"n{number}" for number in range(2_500)]
+    pages = await pages_of(repository)
+    assert [len(page.run.nodes) for page in pages] == [1_000, 1_000, 500]
+    assert [node for page in pages for node in page.run.nodes] == list(run.nodes)
+
+
+async def test_a_page_ends_before_it_is_too_large_for_the_broker(repository):
+    quarter = "x" * (PAGE_BYTES // 4)
+    texts = [quarter] * 9 + [quarter * 8, "small"]
+    result = TextValue(text=quarter * 8)
+    for event in large_run(texts, result):
+        run = await record(repository, [event])
+    assert [node.output.text for node in run.nodes] == texts
+    assert run.result.fields["r"] == result
+    pages = await pages_of(repository)
+    assert [page.run.result is not None for page in pages] == [True] + [False] * (len(pages) - 1)
+    assert pages[0].run.nodes == ()
+    assert all(len(page.to_json()) < MAX_MESSAGE_BYTES for page in pages)
+
+
+async def test_nodes_are_told_of_whose_place_is_not_known_yet(repository):
+    await record(repository, [FINISHED], [succeeded("open", 3, "early")])
+    assert {node.node_id for node in (await repository.get(RUN_ID)).nodes} == {*FINISHED.nodes, "open"}
+
+
+async def test_a_run_is_found_by_what_its_caller_called_it(repository):
+    await record(repository, [STARTED.model_copy(update={"trigger_run_id": "order/17"})], EVENTS[2:])
+    assert (await repository.find("order/17")).run.run_id == RUN_ID
+    assert (await repository.find("order/18")).run is None
+    assert (await repository.find("order/17", "somebody")).run is None
 
 
 async def test_an_unknown_run_is_none(repository):
@@ -200,12 +243,21 @@ async def test_an_output_of_a_run_that_goes_on_is_found(repository):
     assert (await repository.outputs(WORKFLOW_ID, ["a"]))["a"].text == "early"
 
 
+LISTS = [
+    (ListRuns(), "_created_at_run_id_idx"),
+    (ListRuns(workflow_id=WORKFLOW_ID), "workflow_id_created_at_run_id_idx"),
+    (ListRuns(workflow_id=WORKFLOW_ID, after=RunCursor(created_at=at(1), run_id=RUN_ID)), "Index Cond: ((workflow_id"),
+    (ListRuns(workflow_id=WORKFLOW_ID, status=(RunStatus.FAILED,)), "workflow_id_created_at_run_id_idx1"),
+    (ListRuns(status=(RunStatus.FAILED, RunStatus.RUNNING)), "_created_at_run_id_idx1"),
+]
+
+
 async def test_outputs_and_lists_are_read_from_indexes(repository, database):
     await record(repository, EVENTS)
     plans = [
-        (statements._FIND_OUTPUTS, [WORKFLOW_ID, ["a"]], "node_execution_newest_output"),
-        (statements._LIST_RUNS, [10], "workflow_run_created_at"),
-        (statements._LIST_RUNS_OF_WORKFLOW, [10, WORKFLOW_ID], "workflow_run_newest"),
+        (statements._FIND_OUTPUTS, [WORKFLOW_ID, ["a"], None], "workflow_id_node_id_run_created_at"),
+        (statements._FIND_RUN, ["order", None], "trigger_run_id_idx"),
+        *((*list_statement(query), index) for query, index in LISTS),
     ]
     async with database.transaction() as connection:
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")

@@ -20,28 +20,67 @@ import shared.migrations
 from run_tracker.handlers import EventHandler
 from run_tracker.repository import RunRepository
 from shared.contracts.events import Usage
+from shared.contracts.queries import AttemptView
 from shared.contracts.states import NodeStatus
 from shared.contracts.values import TextValue
 from shared.database import connect_database
 from shared.migrations import migrate
 
 QUEUED = {"queued_at": at(0)}
+USED = {"seconds": 1.5, "usage": Usage(model="m", cost=0.01)}
+DONE = {"started_at": at(1), "worker": "host:1", **USED}
+
+
+def once(status, **told):
+    """The one attempt that is known of a node; it waited a second, if it is known to have begun."""
+    waited = {"queue_seconds": 1.0} if "started_at" in told else {}
+    known = {"attempt": 1, "status": status, **QUEUED, **waited, **told}
+    return {"attempts": (AttemptView.model_validate(known, by_name=True),)}
+
+
+FAILED = NodeStatus.FAILED
 VIEWS = (
     success(
-        "done",
-        "answer",
+        *("done", "answer"),
         finished=2.5,
-        started_at=at(1),
-        worker="host:1",
-        seconds=1.5,
-        usage=Usage(model="m", cost=0.01),
         **QUEUED,
+        **DONE,
+        **once(NodeStatus.SUCCESS, finished_at=at(2.5), **DONE),
     ),
-    view("bad", NodeStatus.FAILED, error=REFUSED, finished_at=at(3), seconds=2.0, **QUEUED),
-    view("again", NodeStatus.RETRYING, error=LIMITED, retry_at=at(9), **QUEUED),
-    view("failing", NodeStatus.RETRYING, error=LIMITED, **QUEUED),
-    view("after", NodeStatus.SKIPPED, finished_at=at(3), **QUEUED),
-    view("open", NodeStatus.RUNNING, started_at=at(1), worker="host:2", **QUEUED),
+    view(
+        *("bad", FAILED),
+        error=REFUSED,
+        finished_at=at(3),
+        seconds=2.0,
+        **QUEUED,
+        **once(FAILED, error=REFUSED, finished_at=at(3), seconds=2.0),
+    ),
+    view(
+        *("again", NodeStatus.RETRYING),
+        error=LIMITED,
+        retry_at=at(9),
+        **QUEUED,
+        **once(FAILED, error=LIMITED, finished_at=at(9)),
+    ),
+    view(
+        *("failing", NodeStatus.RETRYING),
+        error=LIMITED,
+        **QUEUED,
+        **once(FAILED, error=LIMITED, finished_at=at(0)),
+    ),
+    view(
+        *("after", NodeStatus.SKIPPED),
+        finished_at=at(3),
+        **QUEUED,
+        **once(NodeStatus.SKIPPED, finished_at=at(3)),
+    ),
+    view(
+        *("open", NodeStatus.RUNNING),
+        started_at=at(1),
+        worker="host:2",
+        **QUEUED,
+        **once(NodeStatus.RUNNING, started_at=at(1), worker="host:2"),
+    ),
 )
 _RUN = """
 INSERT INTO run_tracker.workflow_run (run_id, status, rank, workflow_id, created_at, total_nodes)
@@ -135,3 +174,11 @@ async def test_the_way_back_gives_the_old_rows(old_database):
     await _move(old_database, "downgrade", "run_tracker_0001")
     without_nulls = [row | {"usage": row["usage"] and '{"cost": 0.01, "model": "m"}'} for row in before]
     assert await old_rows(old_database) == without_nulls
+
+
+async def test_what_was_recorded_is_in_the_partition_of_its_week(old_database):
+    await asyncio.to_thread(migrate, old_database, patience=5)
+    connection = await asyncpg.connect(old_database)
+    rows = await connection.fetch("SELECT DISTINCT tableoid::regclass::text AS name FROM run_tracker.node_execution")
+    assert [row["name"] for row in rows] == ["run_tracker.node_execution_20251229"]
+    await connection.close()

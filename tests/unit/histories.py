@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from run_tracker.domain.records import LateRecord, NodeRecord, RunRecord
+from run_tracker.domain.records import AttemptRecord, LateRecord, NodeRecord, RunRecord
 from run_tracker.domain.telling import told_by
 from run_tracker.domain.views import node_view
 from shared.contracts.commands import RunStart
@@ -28,7 +28,7 @@ from shared.contracts.events import (
     Usage,
 )
 from shared.contracts.graph import Edge, Node, WorkflowGraph
-from shared.contracts.queries import LateResult, NodeView
+from shared.contracts.queries import AttemptView, LateResult, NodeView
 from shared.contracts.run_options import Scope
 from shared.contracts.states import NodeStatus, RunStatus
 from shared.contracts.values import TextValue
@@ -85,6 +85,8 @@ COMMAND = RunStart(
     selected=NODES,
     given={"given": TextValue(text="earlier")},
     resumed_from=OLD_RUN_ID,
+    tags=("shop", "night"),
+    metadata={"order": 17, "who": {"name": "Ä", "none": None}},
 )
 _PENDING = tuple(
     NodeSummary(node_id=node_id, node_type="text" if node_id == "say" else "llm", status=NodeStatus.PENDING)
@@ -187,22 +189,44 @@ def was_late(seconds, outcome=NodeStatus.SUCCESS):
     return {"late": (LateResult(attempt=1, at=at(seconds), outcome=outcome, usage=USAGE),)}
 
 
+def tried(attempt, status, queued, *, worker="host:1", waited=1.0, **told):
+    """What is shown of an attempt that has `begun`."""
+    started = {"queued_at": at(queued), "started_at": at(queued + waited), "queue_seconds": waited, "worker": worker}
+    return AttemptView.model_validate({"attempt": attempt, "status": status, **started, **told}, by_name=True)
+
+
 TAKEN_TWICE = {"queued_at": at(1), "started_at": at(5), "worker": "host:2"}
 COST = {"seconds": 1.5, "usage": USAGE}
 DONE = {**COST, "warnings": (WARNING,)}
-VIEWS = (
+FAILED, SUCCESS = NodeStatus.FAILED, NodeStatus.SUCCESS
+ATTEMPTS = {
+    "limited": (
+        tried(1, FAILED, 1, worker="host:0", finished_at=at(3), error=LIMITED, seconds=1.0),
+        tried(2, SUCCESS, 10, finished_at=at(12), **COST),
+    ),
+    "slow": (
+        tried(1, FAILED, 1, finished_at=at(20), error=TIMEOUT),
+        tried(2, SUCCESS, 25, finished_at=at(27), **COST),
+    ),
+    "gone": (tried(1, FAILED, 1, finished_at=at(20), error=TIMEOUT),),
+    "twice": (tried(1, SUCCESS, 1, worker="host:2", waited=4.0, finished_at=at(4), **COST),),
+    "refused": (tried(1, FAILED, 1, finished_at=at(9), error=REFUSED, **COST),),
+    "open": (tried(1, NodeStatus.CANCELLED, 58, finished_at=at(60)),),
+}
+_NODES = (
     success("say", "hello", finished=0, node_type="text"),
     success("given", "earlier", finished=0, cached=True),
     success("reused", "found", finished=1, cached=True),
     success("limited", "answer", attempt=2, finished=12, **had(10), **DONE),
     success("slow", "in time", attempt=2, finished=27, **had(25), **DONE, **was_late(22)),
-    view("gone", NodeStatus.FAILED, error=TIMEOUT, finished_at=at(20), **had(1), **was_late(23)),
-    success("twice", "first", finished=4, **TAKEN_TWICE, **DONE, **was_late(6, NodeStatus.FAILED)),
-    view("refused", NodeStatus.FAILED, error=REFUSED, finished_at=at(9), **had(1), **COST),
+    view("gone", FAILED, error=TIMEOUT, finished_at=at(20), **had(1), **was_late(23)),
+    success("twice", "first", finished=4, **TAKEN_TWICE, **DONE, **was_late(6, FAILED)),
+    view("refused", FAILED, error=REFUSED, finished_at=at(9), **had(1), **COST),
     view("after", NodeStatus.SKIPPED, finished_at=at(9)),
     view("open", NodeStatus.CANCELLED, finished_at=at(60), **had(58), **was_late(62)),
     view("waiting", NodeStatus.CANCELLED, finished_at=at(60)),
 )
+VIEWS = tuple(node.model_copy(update={"attempts": ATTEMPTS.get(node.node_id, ())}) for node in _NODES)
 
 
 class History:
@@ -211,6 +235,7 @@ class History:
     def __init__(self, *batches):
         self.run: RunRecord | None = None
         self._nodes: dict[str, NodeRecord] = {}
+        self._attempts: dict[tuple[str, int], AttemptRecord] = {}
         self._late: set[tuple[str, LateResult]] = set()
         for batch in batches:
             self._merge(told_by(batch))
@@ -221,6 +246,9 @@ class History:
         for node in told.nodes.values():
             known = self._nodes.get(node.node_id)
             self._nodes[node.node_id] = known.merge(node) if known else node
+        for attempt in told.attempts.values():
+            key = attempt.node_id, attempt.attempt
+            self._attempts[key] = self._attempts[key].merge(attempt) if key in self._attempts else attempt
         self._late |= {(result.node_id, _shown(result)) for result in told.late}
 
     @property
@@ -229,7 +257,8 @@ class History:
 
     def node(self, node_id: str) -> NodeView:
         late = sorted((late for of, late in self._late if of == node_id), key=lambda late: (late.attempt, late.at))
-        return node_view(self._nodes[node_id], late)
+        attempts = (self._attempts[key] for key in sorted(self._attempts) if key[0] == node_id)
+        return node_view(self._nodes[node_id], late, attempts)
 
     def _position(self, node_id):
         return self._nodes[node_id].position or 0

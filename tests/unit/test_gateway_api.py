@@ -12,6 +12,7 @@ from gateway.app import create_app, openapi_document
 from gateway.body_limit import LINGER_BYTES, MAX_BODY_BYTES
 from gateway.dependencies import Dependencies
 from gateway.explanations import Explanations
+from gateway.history import History
 from gateway.live import LiveEvents
 from gateway.plans import Plans
 from gateway.runs import Runs
@@ -41,6 +42,7 @@ def dependencies(assets):
         starts=create_autospec(Starts, instance=True),
         runs=create_autospec(Runs, instance=True),
         explanations=create_autospec(Explanations, instance=True),
+        history=create_autospec(History, instance=True),
         live=LiveEvents(),
         uploads=Uploads(assets),
     )
@@ -310,6 +312,9 @@ def test_operation_ids_are_stable():
         "execute_workflow",
         "list_workflow_runs",
         "list_runs",
+        "find_run",
+        "get_timeline",
+        "get_statistics",
         "get_run",
         "watch_run",
         "explain_run",

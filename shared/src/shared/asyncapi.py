@@ -16,6 +16,16 @@ from pydantic import BaseModel
 from shared import topology
 from shared.contracts.commands import NodeAbandon, NodeExecute, RunCancel, RunStart
 from shared.contracts.events import EVENTS, NodeFailed, NodeLasting, NodeProgress, NodeSucceeded
+from shared.contracts.history import (
+    FindRun,
+    GetStatistics,
+    GetTimeline,
+    ListRuns,
+    PruneHistory,
+    PruneReply,
+    StatisticsReply,
+    TimelineReply,
+)
 from shared.contracts.node_types import WORKER_TYPES
 from shared.contracts.queries import (
     CommandReply,
@@ -25,7 +35,6 @@ from shared.contracts.queries import (
     FindOutputs,
     GetCommand,
     GetRun,
-    ListRuns,
     OutputsReply,
     RunReply,
     RunsReply,
@@ -51,7 +60,11 @@ ignored. Messages are delivered at least once: expect repetitions, in any order.
 """
 _ANSWERS: Mapping[type[BaseModel], type[BaseModel]] = {
     GetRun: RunReply,
+    FindRun: RunReply,
     ListRuns: RunsReply,
+    GetTimeline: TimelineReply,
+    GetStatistics: StatisticsReply,
+    PruneHistory: PruneReply,
     GetCommand: CommandReply,
     FindEnds: EndsReply,
     FindOutputs: OutputsReply,
@@ -89,7 +102,7 @@ def _describe(broker: RabbitBroker) -> None:
         kind = event.kind_name()
         _receives(broker, topology.EVENTS, kind if kind.startswith("run.") else f"{kind}.*", event)
     _receives(broker, topology.PROGRESS, f"{NodeProgress.kind_name()}.*", NodeProgress)
-    for reply in _ANSWERS.values():
+    for reply in dict.fromkeys(_ANSWERS.values()):
         broker.publisher("reply_to", title=reply.__name__, schema=reply, description="The answer to a query.")
 
 

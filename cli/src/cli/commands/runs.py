@@ -10,7 +10,8 @@ from cli.commands import run_control
 from cli.commands.options import OutputOption, RunId, gateway_url
 from cli.errors import ExitCode
 from cli.output import Output
-from shared.contracts.queries import MAX_PAGE, RunsReply, RunView
+from shared.contracts.history import MAX_PAGE
+from shared.contracts.queries import RunsReply, RunView
 from shared.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Look at runs, and act on them.")

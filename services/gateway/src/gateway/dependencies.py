@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.explanations import Explanations
+from gateway.history import History
 from gateway.live import LiveEvents
 from gateway.plans import Plans
 from gateway.runs import Runs
@@ -23,6 +24,7 @@ class Dependencies:
     starts: Starts
     runs: Runs
     explanations: Explanations
+    history: History
     live: LiveEvents
     uploads: Uploads
 

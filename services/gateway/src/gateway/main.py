@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from gateway.app import create_app
 from gateway.dependencies import Dependencies
 from gateway.explanations import Explanations
+from gateway.history import History
 from gateway.live import LiveEvents
 from gateway.orchestrator_client import OrchestratorClient
 from gateway.plans import Plans
@@ -76,6 +77,7 @@ def _dependencies(database: Database, publisher: Publisher, requests: Requests, 
         starts=Starts(StartedRuns(database), runs),
         runs=runs,
         explanations=Explanations(OrchestratorClient(requests), runs),
+        history=History(tracker),
         live=LiveEvents(),
         uploads=Uploads(assets),
     )

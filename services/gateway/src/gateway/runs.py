@@ -106,10 +106,6 @@ class Runs:
             if isinstance(event, RunRejected) and event.existing_run_id != run_id:
                 self._accepted[run_id] = _refused(self._accepted[run_id], event)
 
-    async def newest(self, workflow_id: UUID | None, limit: int) -> tuple[RunView, ...]:
-        """Return the newest runs without their nodes, of one workflow or of all; raise `no_answer`."""
-        return await self._tracker.newest_runs(workflow_id, limit)
-
     async def _publish(self, message: Message, *, fix: str) -> None:
         try:
             async with asyncio.timeout(PUBLISH_PATIENCE):
@@ -144,6 +140,9 @@ def _queued(command: RunStart) -> RunView:
         trigger_run_id=command.trigger_run_id,
         resumed_from=command.resumed_from,
         scope=command.scope,
+        owner=command.owner,
+        tags=command.tags,
+        metadata=command.metadata,
         created_at=datetime.now(UTC),
         total_nodes=len(selection.restrict(command.graph).nodes),
     )

@@ -4,13 +4,24 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from shared.contracts.commands import RunStart
+from shared.contracts.history import (
+    FindRun,
+    GetStatistics,
+    GetTimeline,
+    ListRuns,
+    StatisticsReply,
+    TimelineReply,
+)
 from shared.contracts.queries import (
     CommandReply,
+    EndsReply,
+    FindEnds,
     FindOutputs,
     GetCommand,
     GetRun,
-    ListRuns,
+    HistoryQuery,
     OutputsReply,
+    RunEnd,
     RunReply,
     RunsReply,
     RunView,
@@ -28,23 +39,63 @@ class TrackerClient:
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
 
-    async def get_run(self, run_id: UUID, *, patience: float = PATIENCE) -> RunView | None:
-        """Return a run with its nodes; None where the tracker does not know it (yet)."""
-        reply = await self._requests.ask(GetRun(run_id=run_id), QUERIES_QUEUE, patience=patience)
-        return RunReply.model_validate_json(reply).run
+    async def get_run(self, run_id: UUID, *, owner: str | None = None, patience: float = PATIENCE) -> RunView | None:
+        """Return a run with its nodes; None where the tracker does not know it (yet), or not as that owner's."""
+        first = await self._run(GetRun(run_id=run_id, owner=owner), patience)
+        return await self._with_all_nodes(first, owner, patience)
 
-    async def newest_runs(self, workflow_id: UUID | None, limit: int) -> tuple[RunView, ...]:
-        """Return the newest runs without their nodes, of one workflow or of all."""
-        query = ListRuns(workflow_id=workflow_id, limit=limit)
-        return RunsReply.model_validate_json(await self._requests.ask(query, QUERIES_QUEUE, patience=PATIENCE)).runs
+    async def find_run(self, trigger_run_id: str, *, owner: str | None = None) -> RunView | None:
+        """Return the run that its caller named so, with its nodes; None where there is none, or none of that owner."""
+        first = await self._run(FindRun(trigger_run_id=trigger_run_id, owner=owner), PATIENCE)
+        return await self._with_all_nodes(first, owner, PATIENCE)
+
+    async def list_runs(self, query: ListRuns) -> RunsReply:
+        """Return a page of runs without their nodes."""
+        return RunsReply.model_validate_json(await self._ask(query))
+
+    async def get_timeline(self, run_id: UUID, *, owner: str | None = None) -> TimelineReply:
+        """Return what the nodes of a run did when, all of them; not `known` where there is no such run."""
+        first = page = TimelineReply.model_validate_json(await self._ask(GetTimeline(run_id=run_id, owner=owner)))
+        entries = list(first.entries)
+        while page.next:
+            query = GetTimeline(run_id=run_id, owner=owner, after=page.next)
+            page = TimelineReply.model_validate_json(await self._ask(query))
+            entries += page.entries
+        return first.model_copy(update={"entries": tuple(entries), "next": None})
+
+    async def get_statistics(self, query: GetStatistics) -> StatisticsReply:
+        """Return how the runs of a workflow went."""
+        return StatisticsReply.model_validate_json(await self._ask(query))
 
     async def get_command(self, run_id: UUID) -> RunStart | None:
         """Return how a run was asked for; None where the tracker does not know that."""
-        reply = await self._requests.ask(GetCommand(run_id=run_id), QUERIES_QUEUE, patience=PATIENCE)
-        return CommandReply.model_validate_json(reply).command
+        return CommandReply.model_validate_json(await self._ask(GetCommand(run_id=run_id))).command
 
-    async def find_outputs(self, workflow_id: UUID, node_ids: Sequence[str]) -> Mapping[str, Value]:
+    async def find_ends(self, run_ids: Sequence[UUID]) -> tuple[RunEnd, ...]:
+        """Return which of these runs have ended, and what they cost; those that are not known are missing."""
+        query = FindEnds(run_ids=tuple(run_ids))
+        return EndsReply.model_validate_json(await self._ask(query)).runs
+
+    async def find_outputs(
+        self, workflow_id: UUID, node_ids: Sequence[str], *, owner: str | None = None
+    ) -> Mapping[str, Value]:
         """Return the newest output of each of these nodes in any run of a workflow, where there is one."""
-        query = FindOutputs(workflow_id=workflow_id, node_ids=tuple(node_ids))
-        reply = await self._requests.ask(query, QUERIES_QUEUE, patience=PATIENCE)
-        return OutputsReply.model_validate_json(reply).outputs
+        query = FindOutputs(workflow_id=workflow_id, node_ids=tuple(node_ids), owner=owner)
+        return OutputsReply.model_validate_json(await self._ask(query)).outputs
+
+    async def _with_all_nodes(self, first: RunReply, owner: str | None, patience: float) -> RunView | None:
+        """Return a run of which the first nodes came, with those that follow, for which it is asked page by page."""
+        if first.run is None:
+            return None
+        nodes, following = list(first.run.nodes or ()), first.next
+        while following:
+            page = await self._run(GetRun(run_id=first.run.run_id, owner=owner, after=following), patience)
+            nodes += (page.run and page.run.nodes) or ()
+            following = page.next
+        return first.run.model_copy(update={"nodes": tuple(nodes)})
+
+    async def _run(self, query: GetRun | FindRun, patience: float) -> RunReply:
+        return RunReply.model_validate_json(await self._ask(query, patience))
+
+    async def _ask(self, query: HistoryQuery, patience: float = PATIENCE) -> bytes:
+        return await self._requests.ask(query, QUERIES_QUEUE, patience=patience)

@@ -11,7 +11,9 @@ from pydantic import Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.contracts.base import Contract
+from shared.contracts.cursors import MAX_CURSOR_LENGTH, Moment
 from shared.contracts.graph import WorkflowGraph
+from shared.contracts.history import MAX_PAGE, RunFilter, TimelineEntry
 from shared.contracts.queries import RunView
 from shared.contracts.run_options import RunOptions, Scope
 from shared.contracts.values import AssetRef, Value, ValueType
@@ -132,10 +134,42 @@ class WorkflowList(Contract):
     workflows: tuple[WorkflowSummary, ...]
 
 
+class RunListQuery(RunFilter):
+    """Which runs to list, and which page of them."""
+
+    limit: int = Field(default=50, ge=1, le=MAX_PAGE, description="how many at most")
+    cursor: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_CURSOR_LENGTH,
+        description="`nextCursor` of the page before, with the same filters",
+    )
+
+
 class RunList(Contract):
-    """Runs without their nodes, newest first."""
+    """Runs without their nodes and results, newest first; `nextCursor` is for the next page, and missing on the last.
+
+    Runs that begin meanwhile come before the first page and move none of the others.
+    """
 
     runs: tuple[RunView, ...]
+    next_cursor: str | None = None
+
+
+class TimelineView(Contract):
+    """What the nodes of a run did when, attempt by attempt, in the order of the workflow."""
+
+    run_id: UUID
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+    entries: tuple[TimelineEntry, ...]
+
+
+class StatisticsQuery(Contract):
+    """Of which runs to tell how they went: those created from `since` on and before `until`; else the last 30 days."""
+
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 class UploadView(Contract):

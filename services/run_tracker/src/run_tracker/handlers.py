@@ -7,9 +7,13 @@ from pydantic import TypeAdapter, ValidationError
 from structlog import get_logger
 
 from run_tracker.domain.telling import told_by
+from run_tracker.domain.views import timeline
+from run_tracker.partitions import Partitions
 from run_tracker.repository import RunRepository
+from run_tracker.run_lists import RunLists
 from shared.contracts.base import Contract
 from shared.contracts.events import AnyEvent
+from shared.contracts.history import FindRun, GetStatistics, GetTimeline, ListRuns, PruneHistory, TimelineReply
 from shared.contracts.queries import (
     CommandReply,
     EndsReply,
@@ -18,12 +22,10 @@ from shared.contracts.queries import (
     GetCommand,
     GetRun,
     HistoryQuery,
-    ListRuns,
     OutputsReply,
     Query,
-    RunReply,
-    RunsReply,
 )
+from shared.database import Database
 from shared.messaging.publisher import CONTENT_TYPE
 
 _read_query = TypeAdapter[HistoryQuery](Query).validate_json
@@ -45,8 +47,10 @@ class EventHandler:
 class QueryHandler:
     """Answers queries; one that cannot be read is logged and not answered."""
 
-    def __init__(self, repository: RunRepository) -> None:
-        self._repository = repository
+    def __init__(self, database: Database) -> None:
+        self._repository = RunRepository(database)
+        self._lists = RunLists(database)
+        self._partitions = Partitions(database)
 
     async def handle(self, delivery: RabbitMessage) -> RabbitResponse | None:
         """Return the reply, as JSON."""
@@ -60,13 +64,39 @@ class QueryHandler:
 
     async def _answer(self, query: HistoryQuery) -> Contract:
         match query:
-            case GetRun(run_id=run_id, owner=owner):
-                return RunReply(run=await self._repository.get(run_id, owner))
-            case ListRuns(workflow_id=workflow_id, owner=owner, limit=limit):
-                return RunsReply(runs=await self._repository.newest(workflow_id, limit, owner))
+            case GetRun(run_id=run_id, owner=owner, after=after):
+                return await self._repository.page(run_id, owner, after)
+            case FindRun(trigger_run_id=trigger_run_id, owner=owner):
+                return await self._repository.find(trigger_run_id, owner)
+            case GetTimeline():
+                return await self._timeline(query)
             case GetCommand(run_id=run_id):
                 return CommandReply(command=await self._repository.command(run_id))
+            case _:
+                return await self._answer_about_many(query)
+
+    async def _answer_about_many(
+        self, query: ListRuns | GetStatistics | FindOutputs | FindEnds | PruneHistory
+    ) -> Contract:
+        match query:
+            case ListRuns():
+                return await self._lists.page(query)
+            case GetStatistics():
+                return await self._lists.statistics(query)
             case FindOutputs(workflow_id=workflow_id, node_ids=node_ids, owner=owner):
                 return OutputsReply(outputs=await self._repository.outputs(workflow_id, node_ids, owner))
             case FindEnds(run_ids=run_ids):
                 return EndsReply(runs=await self._repository.ends(run_ids))
+            case PruneHistory(older_than_days=days):
+                return await self._partitions.prune(days)
+
+    async def _timeline(self, query: GetTimeline) -> TimelineReply:
+        page = await self._repository.page(query.run_id, query.owner, query.after)
+        if page.run is None:
+            return TimelineReply(known=False)
+        return TimelineReply(
+            created_at=page.run.created_at,
+            finished_at=page.run.finished_at,
+            entries=tuple(entry for node in page.run.nodes or () for entry in timeline(node)),
+            next=page.next,
+        )

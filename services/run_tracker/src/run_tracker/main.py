@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from run_tracker.handlers import EventHandler, QueryHandler
+from run_tracker.partitions import Partitions
 from run_tracker.repository import RunRepository
 from shared.contracts.events import Event, read_event
 from shared.database import connect_database
@@ -25,18 +26,19 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         database = await stack.enter_async_context(
             connect_database(settings.require("database_url"), name=NAME, patience=patience, schema=NAME)
         )
-        repository = RunRepository(database)
         connection = await stack.enter_async_context(connect(url, name=NAME, patience=patience))
         consumer = BatchConsumer[Event](
-            await connection.channel(), {HISTORY_QUEUE: read_event}, EventHandler(repository).handle
+            await connection.channel(), {HISTORY_QUEUE: read_event}, EventHandler(RunRepository(database)).handle
         )
         await consumer.start()
         stack.push_async_callback(consumer.stop)
-        broker = query_broker(url, QUERIES_QUEUE, QueryHandler(repository).handle, settings, app_id=NAME)
+        broker = query_broker(url, QUERIES_QUEUE, QueryHandler(database).handle, settings, app_id=NAME)
         await broker.start()
         stack.push_async_callback(broker.stop)
         checks = [Check("database", database.answers), Check("consumer", consumer.is_alive)]
-        yield Service(health_app(checks, new_registry()), background=(consumer.failure,))
+        yield Service(
+            health_app(checks, new_registry()), background=(consumer.failure, Partitions(database).keep_ahead)
+        )
 
 
 def main() -> None:

@@ -1,91 +1,70 @@
-"""The tables `workflow_run`, `node_execution` and `late_result`: merged into in batches, read for queries."""
+"""The tables of runs, nodes, attempts and late results: merged into in batches, read for what is known of one run."""
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 import asyncpg
 from pydantic import TypeAdapter
 
-from run_tracker.domain.records import LateRecord, NodeRecord, Record, RunRecord
+from run_tracker import statements
+from run_tracker.domain.records import AttemptRecord, LateRecord, NodeRecord, Record
 from run_tracker.domain.telling import Told
 from run_tracker.domain.views import node_view
-from shared.contracts.base import Contract, without_nul
+from run_tracker.rows import known, to_row
+from shared.contracts.base import Contract
 from shared.contracts.commands import RunStart
-from shared.contracts.queries import LateResult, NodeView, RunEnd, RunView
+from shared.contracts.cursors import MAX_POSITION, NodeCursor
+from shared.contracts.history import MAX_NODE_PAGE
+from shared.contracts.queries import LateResult, NodeView, RunEnd, RunReply, RunView
 from shared.contracts.states import FINAL_RUN_STATUSES
 from shared.contracts.values import Value
 from shared.database import Connection, Database
 
-_JSON_COLUMNS = frozenset({"result", "problems", "start", "success", "failure", "retry", "usage"})
+# Of a page's nodes and the run's result, as JSON; one that is larger makes a page by itself. No message is larger than
+# `shared.messaging.publisher.MAX_MESSAGE_BYTES`, so neither is what it told, and the broker takes every page.
+PAGE_BYTES = 4 * 1024 * 1024
+_START = NodeCursor(position=0, node_id="")
+
+_R = TypeVar("_R", bound=Contract)
 _read_value = TypeAdapter[Value](Value).validate_json
-_RUN_KEY = ("run_id",)
-_NODE_KEY = ("run_id", "node_id")
-_LATE_KEY = ("run_id", "node_id", "attempt", "outcome", "at")
 
-
-def _insert_sql(table: str, key: Sequence[str], columns: Iterable[str]) -> str:
-    """Return the statement that inserts records, each a JSON object, in the order of their keys: so none deadlocks."""
-    names = ", ".join(columns)
-    # Built from the fields of our own models; no value is part of the text.
-    return f"""
-        INSERT INTO run_tracker.{table} AS old ({names})
-        SELECT {names}
-        FROM unnest($1::text[]) AS told (record), jsonb_populate_record(NULL::run_tracker.{table}, record::jsonb)
-        ORDER BY {", ".join(key)}
-    """  # noqa: S608
-
-
-def _merge_sql(table: str, key: Sequence[str], model: type[Record]) -> str:
-    """Return the statement that merges records into a table, by the rules of `Record.merge`."""
-    kept = [name for name in model.model_fields if name not in {*key, "status", "rank"}]
-    merged = ", ".join(f"{name} = {_merged(name, model)}" for name in kept)
-    return f"""
-        {_insert_sql(table, key, model.model_fields)}
-        ON CONFLICT ({", ".join(key)}) DO UPDATE SET {merged},
-            status = CASE WHEN excluded.rank > old.rank THEN excluded.status ELSE old.status END,
-            rank = greatest(old.rank, excluded.rank)
-    """
-
-
-def _merged(column: str, model: type[Record]) -> str:
-    """Return the expression for a column, where `old` and `excluded` are the records to merge."""
-    old, new = f"old.{column}", f"excluded.{column}"
-    if column in model.facts:
-        both = f"CASE WHEN {old} IS NULL OR {new}->'order' > {old}->'order' THEN {new} ELSE {old} END"
-    else:
-        both = f"least({old}, {new})" if column in model.times else f"coalesce({old}, {new})"
-    if column not in model.per_attempt:
-        return both
-    newer, older = (f"coalesce(excluded.attempt, 0) {sign} coalesce(old.attempt, 0)" for sign in "><")
-    return f"CASE WHEN {newer} THEN {new} WHEN {older} THEN {old} ELSE {both} END"
-
-
-_MERGE_RUNS = _merge_sql("workflow_run", _RUN_KEY, RunRecord)
-_MERGE_NODES = _merge_sql("node_execution", _NODE_KEY, NodeRecord)
-_ADD_LATE = _insert_sql("late_result", _LATE_KEY, LateRecord.model_fields) + "ON CONFLICT DO NOTHING"
-
+_WEEK = "(SELECT week FROM run_tracker.run_week WHERE run_id = $1)"
+_OF_RUN = f"run_id = $1 AND week = {_WEEK}"
 # Commands may be large: only who asks for one reads it.
-_RUN = f"SELECT {', '.join(RunView.model_fields.keys() - {'nodes'})} FROM run_tracker.workflow_run"  # noqa: S608
-_NEWEST = "ORDER BY created_at DESC NULLS LAST, run_id LIMIT $1"
-_GET_RUN = f"{_RUN} WHERE run_id = $1 AND ($2::text IS NULL OR owner = $2)"
-_GET_ENDS = """
-SELECT run_id, status = ANY($2::text[]) AS ended, coalesce(cost, 0) AS cost FROM run_tracker.workflow_run
-WHERE run_id = ANY($1::uuid[])
+_GET_RUN = f"""
+SELECT {", ".join(RunView.model_fields.keys() - {"nodes"})} FROM run_tracker.workflow_run
+WHERE {_OF_RUN} AND ($2::text IS NULL OR owner = $2)
+"""  # noqa: S608
+_FIND_RUN = """
+SELECT run_id FROM run_tracker.workflow_run
+WHERE trigger_run_id = $1 AND ($2::text IS NULL OR owner = $2) ORDER BY created_at DESC NULLS LAST, run_id LIMIT 1
 """
-_GET_NODES = "SELECT * FROM run_tracker.node_execution WHERE run_id = $1 ORDER BY position, node_id"
-_GET_LATE = "SELECT * FROM run_tracker.late_result WHERE run_id = $1 ORDER BY node_id, attempt, at, outcome"
-_GET_COMMAND = "SELECT command FROM run_tracker.workflow_run WHERE run_id = $1"
+_PLACE = f"coalesce(position, {MAX_POSITION})"
+_GET_NODES = f"""
+SELECT * FROM run_tracker.node_execution
+WHERE {_OF_RUN} AND ($2::integer IS NULL OR ({_PLACE}, node_id) > ($2, $3))
+ORDER BY {_PLACE}, node_id LIMIT $4
+"""  # noqa: S608
+_OF_NODES = f"{_OF_RUN} AND node_id = ANY($2::text[])"
+_GET_ATTEMPTS = f"SELECT * FROM run_tracker.node_attempt WHERE {_OF_NODES} ORDER BY node_id, attempt"  # noqa: S608
+_GET_LATE = f"SELECT * FROM run_tracker.late_result WHERE {_OF_NODES} ORDER BY node_id, attempt, at, outcome"  # noqa: S608
+_GET_COMMAND = f"SELECT command FROM run_tracker.workflow_run WHERE {_OF_RUN}"  # noqa: S608
+_GET_ENDS = """
+SELECT run.run_id, status = ANY($2::text[]) AS ended, coalesce(cost, 0) AS cost
+FROM run_tracker.run_week AS place
+JOIN run_tracker.workflow_run AS run ON run.run_id = place.run_id AND run.week = place.week
+WHERE place.run_id = ANY($1::uuid[])
+"""
 _FIND_OUTPUTS = """
 SELECT wanted.node_id, newest.output
 FROM unnest($2::text[]) AS wanted (node_id), LATERAL (
-    SELECT success->'output' AS output FROM run_tracker.node_execution
+    SELECT success->'output' AS output FROM run_tracker.node_execution AS node
     WHERE workflow_id = $1 AND node_id = wanted.node_id AND success IS NOT NULL AND status = 'success'
     AND ($3::text IS NULL OR EXISTS (
         SELECT FROM run_tracker.workflow_run AS run
-        WHERE run.run_id = node_execution.run_id AND run.owner = $3
+        WHERE run.run_id = node.run_id AND run.week = node.week AND run.owner = $3
     ))
     ORDER BY run_created_at DESC, run_id LIMIT 1
 ) AS newest
@@ -93,41 +72,55 @@ FROM unnest($2::text[]) AS wanted (node_id), LATERAL (
 
 
 class RunRepository:
-    """The only code that touches the run tables."""
+    """What is known of single runs; the only code that writes to the tables."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def merge(self, told: Told) -> None:
         """Merge what events told into the tables: one statement for each table, all in one transaction."""
-        statements: Sequence[tuple[str, Iterable[Contract]]] = (
-            (_MERGE_RUNS, told.runs.values()),
-            (_MERGE_NODES, told.nodes.values()),
-            (_ADD_LATE, told.late),
+        merges: Sequence[tuple[str, Sequence[Record | LateRecord]]] = (
+            (statements.MERGE_RUNS, list(told.runs.values())),
+            (statements.MERGE_NODES, list(told.nodes.values())),
+            (statements.MERGE_ATTEMPTS, list(told.attempts.values())),
+            (statements.ADD_LATE, told.late),
         )
         async with self._database.transaction() as connection:
-            for statement, records in statements:
-                if rows := [_row(record) for record in records]:
-                    await connection.execute(statement, rows)
+            run_ids = {record.run_id for _, records in merges for record in records}
+            await connection.execute(statements.PLACE_RUNS, run_ids)
+            weeks = dict(await connection.fetch(statements.GET_WEEKS, run_ids))
+            for statement, records in merges:
+                if records:
+                    rows, at = [to_row(record) for record in records], [weeks[record.run_id] for record in records]
+                    await connection.execute(statement, rows, at)
 
     async def get(self, run_id: UUID, owner: str | None = None) -> RunView | None:
-        """Return a run with its nodes in the workflow's order, or None; if there is an owner, only one of theirs."""
-        async with self._database.transaction() as connection:
-            run = await connection.fetchrow(_GET_RUN, run_id, owner)
-            if run is None:
-                return None
-            nodes = await _nodes(connection, run_id)
-        return RunView.model_validate({**_known(run), "nodes": nodes}, by_name=True)
+        """Return a run with all its nodes in the workflow's order, or None; with an owner, only one of theirs."""
+        first = page = await self.page(run_id, owner)
+        if first.run is None:
+            return None
+        nodes = list(first.run.nodes or ())
+        while page.next:
+            page = await self.page(run_id, owner, page.next)
+            nodes += (page.run and page.run.nodes) or ()
+        return first.run.model_copy(update={"nodes": tuple(nodes)})
 
-    async def newest(self, workflow_id: UUID | None, limit: int, owner: str | None = None) -> tuple[RunView, ...]:
-        """Return the newest runs, of one workflow or of all, of one owner or of all, without their nodes."""
-        wanted = {"workflow_id": workflow_id, "owner": owner}
-        filters = {column: value for column, value in wanted.items() if value is not None}
-        conditions = [f"{column} = ${number}" for number, column in enumerate(filters, 2)]
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    async def page(self, run_id: UUID, owner: str | None = None, after: NodeCursor | None = None) -> RunReply:
+        """Return a run with as many of its nodes as a page holds: the first ones, or those behind a cursor."""
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(f"{_RUN} {where} {_NEWEST}", limit, *filters.values())
-        return tuple(RunView.model_validate(_known(row), by_name=True) for row in rows)
+            row = await connection.fetchrow(_GET_RUN, run_id, owner)
+            if row is None:
+                return RunReply()
+            told = {**known(row), **({"result": None} if after else {})}
+            size = len(row["result"] or "") if after is None else 0
+            nodes, following = await _page_of_nodes(connection, run_id, after, size)
+        return RunReply(run=RunView.model_validate({**told, "nodes": nodes}, by_name=True), next=following)
+
+    async def find(self, trigger_run_id: str, owner: str | None = None) -> RunReply:
+        """Return the run that its caller named so, with its first nodes; if there is an owner, only one of theirs."""
+        async with self._database.transaction() as connection:
+            run_id = await connection.fetchval(_FIND_RUN, trigger_run_id, owner)
+        return await self.page(run_id, owner) if run_id else RunReply()
 
     async def command(self, run_id: UUID) -> RunStart | None:
         """Return how a run was asked for, or None where that is not known."""
@@ -148,21 +141,45 @@ class RunRepository:
         return tuple(RunEnd.model_validate(dict(row), by_name=True) for row in rows)
 
 
-async def _nodes(connection: Connection, run_id: UUID) -> tuple[NodeView, ...]:
-    late: dict[str, list[LateResult]] = defaultdict(list)
-    for row in await connection.fetch(_GET_LATE, run_id):
-        late[row["node_id"]].append(LateResult.model_validate(_known(row), by_name=True))
-    nodes = await connection.fetch(_GET_NODES, run_id)
-    records = (NodeRecord.model_validate(_known(node), by_name=True) for node in nodes)
-    return tuple(node_view(record, late[record.node_id]) for record in records)
+async def _page_of_nodes(
+    connection: Connection, run_id: UUID, after: NodeCursor | None, size: int
+) -> tuple[tuple[NodeView, ...], NodeCursor | None]:
+    """Return the nodes behind a cursor that fit into a page that has a size already, and where the next one begins.
+
+    A page that has none holds at least one node.
+    """
+    place = None if after is None else MAX_POSITION if after.position is None else after.position
+    is_empty, fitting = not size, list[NodeRecord]()
+    async for record in _records(connection, run_id, place, after and after.node_id):
+        size += len(record.to_json())
+        if not is_empty and (size > PAGE_BYTES or len(fitting) == MAX_NODE_PAGE):
+            return await _views(connection, run_id, fitting), _cursor(fitting[-1]) if fitting else _START
+        fitting.append(record)
+        is_empty = False
+    return await _views(connection, run_id, fitting), None
 
 
-def _row(record: Contract) -> str:
-    row = record.model_dump_json(by_alias=False, exclude_none=True).encode()
-    return without_nul(row).decode()
+async def _records(
+    connection: Connection, run_id: UUID, place: int | None, node_id: str | None
+) -> AsyncGenerator[NodeRecord]:
+    """Yield the records of nodes behind a place, read as they are needed: one more than a page has, at most."""
+    async for row in connection.cursor(_GET_NODES, run_id, place, node_id, MAX_NODE_PAGE + 1, prefetch=100):
+        yield NodeRecord.model_validate(known(row), by_name=True)
 
 
-def _known(row: asyncpg.Record) -> Mapping[str, Any]:
-    """Return the columns of a row that are not NULL, by name; JSON is read."""
-    known = {name: value for name, value in row.items() if value is not None}
-    return known | {name: json.loads(known[name]) for name in _JSON_COLUMNS & known.keys()}
+async def _views(connection: Connection, run_id: UUID, records: Iterable[NodeRecord]) -> tuple[NodeView, ...]:
+    nodes = {record.node_id: record for record in records}
+    late = _by_node(await connection.fetch(_GET_LATE, run_id, list(nodes)), LateResult)
+    attempts = _by_node(await connection.fetch(_GET_ATTEMPTS, run_id, list(nodes)), AttemptRecord)
+    return tuple(node_view(record, late[node_id], attempts[node_id]) for node_id, record in nodes.items())
+
+
+def _by_node(rows: Iterable[asyncpg.Record], model: type[_R]) -> defaultdict[str, list[_R]]:
+    found: defaultdict[str, list[_R]] = defaultdict(list)
+    for row in rows:
+        found[row["node_id"]].append(model.model_validate(known(row), by_name=True))
+    return found
+
+
+def _cursor(record: NodeRecord) -> NodeCursor:
+    return NodeCursor(position=record.position, node_id=record.node_id)

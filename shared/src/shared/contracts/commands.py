@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, TypeAdapter
 from shared.contracts.base import Contract
 from shared.contracts.envelope import Message, NodeMessage
 from shared.contracts.graph import WorkflowGraph
+from shared.contracts.labels import Metadata, Tags
 from shared.contracts.owners import Owner
 from shared.contracts.run_options import Lane, RunOptions, Scope
 from shared.contracts.values import Value
@@ -28,7 +29,7 @@ class RunStart(Message):
 
     Where `scope` is not `full`, only the nodes in `selected` are executed. `given` are outputs, by node id: a node
     with a given output is not executed. Every node that feeds an executed one must be executed or given.
-    `resumed_from` is the run that the given outputs come from.
+    `resumed_from` is the run that the given outputs come from. `tags` and `metadata` change nothing about what is done.
     """
 
     kind: Literal["run.start"] = "run.start"
@@ -43,6 +44,8 @@ class RunStart(Message):
     resumed_from: UUID | None = None
     options: RunOptions = RunOptions()
     owner: Owner | None = None
+    tags: Tags = ()
+    metadata: Metadata = {}
 
     @property
     def trigger_key(self) -> str | None:
@@ -54,7 +57,9 @@ class RunStart(Message):
     @property
     def digest(self) -> str:
         """A digest that is equal for commands that ask for the same, whatever the ids of their runs."""
-        left_out = {"run_id"} if self.owner else {"run_id", "owner"}  # as it was before there were owners
+        # What came later and is not used is left out: the digest is then what it was before.
+        later = {"owner": self.owner, "tags": self.tags, "metadata": self.metadata}
+        left_out = {"run_id", *(name for name, value in later.items() if not value)}
         content = self.model_dump(mode="json", exclude=left_out)
         return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

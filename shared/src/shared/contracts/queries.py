@@ -11,34 +11,31 @@ from pydantic import Field
 
 from shared.contracts.base import SCHEMA_VERSION, Contract
 from shared.contracts.commands import RunStart
+from shared.contracts.cursors import NodeCursor, RunCursor
 from shared.contracts.errors import Problem
 from shared.contracts.events import Usage
+from shared.contracts.history import FindRun, GetStatistics, GetTimeline, ListRuns, PruneHistory
+from shared.contracts.labels import Metadata, Tags
 from shared.contracts.owners import Owner
 from shared.contracts.run_options import Scope
 from shared.contracts.states import NodeStatus, RunStatus
 from shared.contracts.values import RecordValue, Value
 
-MAX_PAGE = 200
 MAX_EXPLAINED = 100
 
 
 class GetRun(Contract):
-    """Ask for one run with its nodes; with an `owner`, only if it is theirs."""
+    """Ask for one run with a page of its nodes; with an `owner`, only if it is theirs.
+
+    `after` is the `next` of the page before. A page ends where its reply would get too large for the broker, else
+    after 1,000 nodes.
+    """
 
     schema_version: int = SCHEMA_VERSION
     kind: Literal["run.get"] = "run.get"
     run_id: UUID
     owner: Owner | None = None
-
-
-class ListRuns(Contract):
-    """Ask for the newest runs, of one workflow or of all, of one owner or of all."""
-
-    schema_version: int = SCHEMA_VERSION
-    kind: Literal["runs.list"] = "runs.list"
-    workflow_id: UUID | None = None
-    owner: Owner | None = None
-    limit: int = Field(default=50, ge=1, le=MAX_PAGE)
+    after: NodeCursor | None = None
 
 
 class GetCommand(Contract):
@@ -67,7 +64,9 @@ class FindEnds(Contract):
     run_ids: tuple[UUID, ...]
 
 
-HistoryQuery = GetRun | ListRuns | GetCommand | FindOutputs | FindEnds
+HistoryQuery = (
+    GetRun | FindRun | ListRuns | GetTimeline | GetStatistics | GetCommand | FindOutputs | FindEnds | PruneHistory
+)
 Query = Annotated[HistoryQuery, Field(discriminator="kind")]
 
 
@@ -92,10 +91,29 @@ class LateResult(Contract):
     usage: Usage | None = None
 
 
+class AttemptView(Contract):
+    """An attempt at a node as it is known now, whatever became of the node. Times are UTC.
+
+    `queue_seconds` is how long it waited for a worker, `seconds` how long the body took; `usage` is what it cost.
+    """
+
+    attempt: int
+    status: NodeStatus
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    queue_seconds: float | None = None
+    seconds: float | None = None
+    worker: str | None = None
+    error: Problem | None = None
+    usage: Usage | None = None
+
+
 class NodeView(Contract):
     """A node execution as it is known now. Times are UTC; `seconds` is how long the body took.
 
     `cached` marks a success that reused an earlier output; `warnings` tell what a person may want to know of an output.
+    What belongs to an attempt is that of the latest one; `attempts` are all that were made, the first one first.
     """
 
     node_id: str
@@ -115,10 +133,14 @@ class NodeView(Contract):
     cached: bool = False
     warnings: tuple[Problem, ...] = ()
     late: tuple[LateResult, ...] = ()
+    attempts: tuple[AttemptView, ...] = ()
 
 
 class RunView(Contract):
-    """A run as it is known now. `nodes` is None in lists. `tokens` and `cost` (US dollars) are known at its end."""
+    """A run as it is known now. `tokens` and `cost` (US dollars) are known at its end.
+
+    In lists `nodes` and `result` are None, and `problems` are the first few.
+    """
 
     run_id: UUID
     status: RunStatus
@@ -129,6 +151,8 @@ class RunView(Contract):
     resumed_from: UUID | None = None
     scope: Scope = Scope.FULL
     owner: Owner | None = None
+    tags: Tags = ()
+    metadata: Metadata = {}
     created_at: datetime | None = None
     finished_at: datetime | None = None
     total_nodes: int = 0
@@ -145,15 +169,20 @@ class RunView(Contract):
 
 
 class RunReply(Contract):
-    """The answer to GetRun; `run` is None where the tracker knows no such run."""
+    """The answer to GetRun and FindRun; `run` is None where the tracker knows no such run.
+
+    `next` is where the nodes go on, None where these are the last. Pages after the first leave out the run's `result`.
+    """
 
     run: RunView | None = None
+    next: NodeCursor | None = None
 
 
 class RunsReply(Contract):
-    """The answer to ListRuns, newest first."""
+    """The answer to ListRuns, newest first; `next` is where the list goes on, None at its end."""
 
     runs: tuple[RunView, ...] = ()
+    next: RunCursor | None = None
 
 
 class CommandReply(Contract):

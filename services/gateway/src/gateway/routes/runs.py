@@ -1,4 +1,4 @@
-"""/api/workflows/runs: runs of all workflows, one run, its live events, and what it is waiting for."""
+"""/api/workflows/runs/{runId}: one run, its live events, and what it is waiting for."""
 
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
@@ -10,9 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from gateway.dependencies import Connected
 from gateway.problems import problem_responses
-from gateway.routes.workflows import Limit
 from gateway.run_stream import RunStream, to_sse
-from gateway.views import RunList
 from shared.contracts.queries import RunView, WhyReply
 
 RECHECK_PATIENCE = 2.0  # seconds that live events may wait while the tracker is asked
@@ -24,12 +22,6 @@ router = APIRouter(
     tags=["runs"],
     responses=problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-
-
-@router.get("", response_model_exclude_none=True)
-async def list_runs(connected: Connected, limit: Limit = 50) -> RunList:
-    """List the runs of all workflows, newest first, without their nodes."""
-    return RunList(runs=await connected.runs.newest(None, limit))
 
 
 @router.get("/{runId}", response_model_exclude_none=True, responses=problem_responses(HTTPStatus.NOT_FOUND))

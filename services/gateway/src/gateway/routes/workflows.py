@@ -9,10 +9,11 @@ from fastapi import APIRouter, Path, Query, Response
 from gateway.dependencies import Connected
 from gateway.problems import problem_responses
 from gateway.routes.starting import START_ERRORS, IdempotencyKey, located, with_key
-from gateway.views import ExecuteRequest, RunList, WorkflowDraft, WorkflowList, WorkflowView
+from gateway.views import ExecuteRequest, WorkflowDraft, WorkflowList, WorkflowView
 from shared.contracts.errors import InvalidInputError
 from shared.contracts.graph import read_graph
-from shared.contracts.queries import MAX_PAGE, RunView
+from shared.contracts.history import MAX_PAGE
+from shared.contracts.queries import RunView
 from shared.contracts.validation import find_problems
 
 UNTITLED = "untitled"
@@ -78,12 +79,3 @@ async def execute_workflow(
     subject = f"execute {workflow_id}"
     run = await connected.starts.start(subject, request, lambda: connected.plans.execute(workflow_id, request))
     return located(run, response)
-
-
-@router.get("/{workflowId}/runs", response_model_exclude_none=True, responses=problem_responses(HTTPStatus.NOT_FOUND))
-async def list_workflow_runs(workflow_id: WorkflowId, connected: Connected, limit: Limit = 50) -> RunList:
-    """List the runs of a workflow, newest first, without their nodes."""
-    runs = await connected.runs.newest(workflow_id, limit)
-    if not runs:
-        await connected.workflows.get(workflow_id)  # no runs of no workflow is a mistake, not an answer
-    return RunList(runs=runs)

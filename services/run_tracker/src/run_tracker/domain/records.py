@@ -1,6 +1,7 @@
 """Records of runs and nodes that only ever grow: merging is commutative, associative and idempotent.
 
-A record's status is the one with the highest rank. Of what belongs to an attempt, only that of the latest one is kept.
+A record's status is the one with the highest rank. Of what belongs to an attempt, a node's record keeps only that of
+the latest one; each attempt has a record of its own besides.
 Each outcome that was told of an attempt is a fact by itself, beside others that contradict it: which one counts is
 read off the status (`run_tracker.domain.views`), and the orchestrator's final word may yet change that.
 """
@@ -15,6 +16,7 @@ from shared.contracts.base import Contract
 from shared.contracts.commands import RunStart
 from shared.contracts.errors import Problem
 from shared.contracts.events import Usage
+from shared.contracts.labels import Metadata, Tags
 from shared.contracts.owners import Owner
 from shared.contracts.run_options import Scope
 from shared.contracts.states import FINAL_RUN_STATUSES, NodeStatus, RunStatus
@@ -83,11 +85,26 @@ class Retry(Fact):
     retry_at: datetime
 
 
+class Completion(Fact):
+    """An attempt gave an output, which is its node's to keep."""
+
+    finished_at: datetime
+    seconds: float | None = None
+    usage: Usage | None = None
+
+
+class GivenUp(Fact):
+    """The orchestrator gave an attempt up, so whatever comes of it is late."""
+
+    finished_at: datetime
+    error: Problem
+
+
 class Record(Contract):
-    """Base of both records. `rank` says how far on the status is; where ranks are equal, so are statuses.
+    """Base of all records that are merged.
 
     Fields in `facts` hold a Fact, of those in `times` the earliest is kept; all others are equal whenever they are
-    told. `per_attempt` names what belongs to an attempt.
+    told.
     """
 
     facts: ClassVar[frozenset[str]] = frozenset()
@@ -95,6 +112,33 @@ class Record(Contract):
     per_attempt: ClassVar[frozenset[str]] = frozenset()
 
     run_id: UUID
+
+    def merge(self, other: Self) -> Self:
+        """Return what both records together tell."""
+        return other.model_copy(update=self.merge_fields(other))
+
+    def merge_fields(self, other: Self, outdated: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """Return what is told here, merged with what another record tells; what is outdated is left to that one."""
+        return {
+            name: self._merged(name, value, getattr(other, name))
+            for name, value in self
+            if value is not None and name not in outdated
+        }
+
+    def _merged(self, name: str, one: Any, other: Any) -> Any:
+        if other is None:
+            return one
+        if name in self.facts:
+            return max(one, other, key=lambda fact: fact.order)
+        return min(one, other) if name in self.times else other
+
+
+class RankedRecord(Record):
+    """Base of the records that have a status. Where ranks are equal, so are statuses.
+
+    `rank` says how far on the status is; `per_attempt` names what belongs to an attempt.
+    """
+
     rank: int
 
     @property
@@ -106,23 +150,12 @@ class Record(Contract):
         """Return what both records together tell."""
         older, newer = sorted((self, other), key=lambda record: record.latest_attempt)
         outdated = self.per_attempt if older.latest_attempt < newer.latest_attempt else frozenset[str]()
-        merged = {
-            name: self._merged(name, value, getattr(newer, name))
-            for name, value in older
-            if value is not None and name not in outdated
-        }
         furthest = max(older, newer, key=lambda record: record.rank)
-        return newer.model_copy(update=merged | {name: getattr(furthest, name) for name in ("rank", "status")})
-
-    def _merged(self, name: str, one: Any, other: Any) -> Any:
-        if other is None:
-            return one
-        if name in self.facts:
-            return max(one, other, key=lambda fact: fact.order)
-        return min(one, other) if name in self.times else other
+        status = {name: getattr(furthest, name) for name in ("rank", "status")}
+        return newer.model_copy(update=older.merge_fields(newer, outdated) | status)
 
 
-class RunRecord(Record):
+class RunRecord(RankedRecord):
     """A run, as far as one or more events told."""
 
     times: ClassVar[frozenset[str]] = frozenset({"created_at", "finished_at"})
@@ -135,6 +168,8 @@ class RunRecord(Record):
     resumed_from: UUID | None = None
     scope: Scope | None = None
     owner: Owner | None = None
+    tags: Tags | None = None
+    metadata: Metadata | None = None
     command: RunStart | None = None
     created_at: datetime | None = None
     finished_at: datetime | None = None
@@ -150,7 +185,7 @@ class RunRecord(Record):
     problems: tuple[Problem, ...] | None = None
 
 
-class NodeRecord(Record):
+class NodeRecord(RankedRecord):
     """A node execution, as far as one or more events told.
 
     `position` is its place in the workflow; `workflow_id` and `run_created_at` are those of its run. `ended_at` is when
@@ -180,6 +215,21 @@ class NodeRecord(Record):
     def latest_attempt(self) -> int:
         """The attempt that the record is about; 0 where it is about none."""
         return self.attempt or 0
+
+
+class AttemptRecord(Record):
+    """An attempt at a node, as far as one or more events told; of an output it says only that there is one."""
+
+    facts: ClassVar[frozenset[str]] = frozenset({"start", "success", "failure", "given_up"})
+    times: ClassVar[frozenset[str]] = frozenset({"queued_at"})
+
+    node_id: str
+    attempt: int
+    queued_at: datetime | None = None
+    start: Start | None = None
+    success: Completion | None = None
+    failure: Failure | None = None
+    given_up: GivenUp | None = None
 
 
 class LateRecord(Contract):

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from run_tracker.domain.records import (
+    AttemptRecord,
+    Completion,
     Failure,
+    GivenUp,
     LateRecord,
     NodeRecord,
     Record,
@@ -49,10 +52,11 @@ _R = TypeVar("_R", bound=Record)
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a number of events tell together: one record of each run and of each node; late results may be repeated."""
+    """What a number of events tell together: one record of each run, node and attempt; late results may be repeated."""
 
     runs: Mapping[Hashable, RunRecord]
     nodes: Mapping[Hashable, NodeRecord]
+    attempts: Mapping[Hashable, AttemptRecord]
     late: Sequence[LateRecord]
 
 
@@ -60,9 +64,11 @@ def told_by(events: Iterable[AnyEvent]) -> Told:
     """Return what events tell together; their order does not matter, nor whether some are repeated."""
     records = [record for event in events for record in records_of(event)]
     nodes = (record for record in records if isinstance(record, NodeRecord))
+    attempts = (record for record in records if isinstance(record, AttemptRecord))
     return Told(
         runs=_merged((record.run_id, record) for record in records if isinstance(record, RunRecord)),
         nodes=_merged(((record.run_id, record.node_id), record) for record in nodes),
+        attempts=_merged(((record.run_id, record.node_id, record.attempt), record) for record in attempts),
         late=[record for record in records if isinstance(record, LateRecord)],
     )
 
@@ -74,7 +80,7 @@ def _merged(records: Iterable[tuple[Hashable, _R]]) -> Mapping[Hashable, _R]:
     return merged
 
 
-def records_of(event: AnyEvent) -> Iterator[RunRecord | NodeRecord | LateRecord]:
+def records_of(event: AnyEvent) -> Iterator[RunRecord | NodeRecord | AttemptRecord | LateRecord]:
     """Yield what one event tells."""
     match event:
         case RunQueued() | RunStarted():
@@ -89,8 +95,11 @@ def records_of(event: AnyEvent) -> Iterator[RunRecord | NodeRecord | LateRecord]
             yield _late(event)
         case NodeRetrying() | NodeSkipped() | NodeCancelled():
             yield _decided(event)
+            yield from _given_up(event)
         case _:
-            yield _attempted(event)
+            node = _attempted(event)
+            yield node
+            yield from _attempt_of(node)
 
 
 def _run_taken(event: _Taken) -> RunRecord:
@@ -106,6 +115,8 @@ def _run_taken(event: _Taken) -> RunRecord:
         resumed_from=event.resumed_from,
         scope=event.command and event.command.scope,
         owner=event.command and event.command.owner,
+        tags=event.command and event.command.tags,
+        metadata=event.command and event.command.metadata,
         command=event.command,
         created_at=event.at,
         total_nodes=len(event.nodes),
@@ -194,6 +205,33 @@ def _attempted(event: _Attempted) -> NodeRecord:
             return _succeeded(event)
         case NodeFailed():
             return _failed(event)
+
+
+def _given_up(event: _Decided) -> Iterator[AttemptRecord]:
+    if isinstance(event, NodeRetrying):
+        given_up = GivenUp(order=earliest_first(event.at), finished_at=event.at, error=event.error)
+        yield AttemptRecord(run_id=event.run_id, node_id=event.node_id, attempt=event.attempt, given_up=given_up)
+
+
+def _attempt_of(node: NodeRecord) -> Iterator[AttemptRecord]:
+    """Yield what is told of the attempt itself; where an earlier output was reused, none was made."""
+    if node.attempt is None or (node.success and node.success.cached):
+        return
+    yield AttemptRecord(
+        run_id=node.run_id,
+        node_id=node.node_id,
+        attempt=node.attempt,
+        queued_at=node.queued_at,
+        start=node.start,
+        success=node.success and _completion(node.success),
+        failure=node.failure,
+    )
+
+
+def _completion(success: Success) -> Completion:
+    return Completion(
+        order=success.order, finished_at=success.finished_at, seconds=success.seconds, usage=success.usage
+    )
 
 
 def _running(event: NodeMessage, start: Start) -> NodeRecord:
