@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.e2e.system import EXAMPLES, finish
 
 from shared import topology
-from shared.contracts.queries import RunsReply, RunView
+from shared.contracts.queries import RunPage, RunView
 from shared.contracts.states import RunStatus
 from shared.messaging.connection import connect
 
@@ -34,9 +34,7 @@ def test_the_same_file_is_the_same_workflow(weft):
     runs = [RunView.model_validate_json(weft("runs", "get", run_id, "-o", "json")[1]) for run_id in ids]
     assert runs[0].run_id != runs[1].run_id
     assert runs[0].workflow_id == runs[1].workflow_id
-    listed = RunsReply.model_validate_json(
-        weft("runs", "list", "--workflow", str(runs[0].workflow_id), "-o", "json")[1]
-    )
+    listed = RunPage.model_validate_json(weft("runs", "list", "--workflow", str(runs[0].workflow_id), "-o", "json")[1])
     assert set(ids) <= {str(run.run_id) for run in listed.runs}
 
 

@@ -255,8 +255,8 @@ LISTS = [
 async def test_outputs_and_lists_are_read_from_indexes(repository, database):
     await record(repository, EVENTS)
     plans = [
-        (statements._FIND_OUTPUTS, [WORKFLOW_ID, ["a"], None], "workflow_id_node_id_run_created_at"),
-        (statements._FIND_RUN, ["order", None], "trigger_run_id_idx"),
+        (statements.FIND_OUTPUTS, [WORKFLOW_ID, ["a"], None], "workflow_id_node_id_run_created_at"),
+        (statements.FIND_RUN, ["order", None], "trigger_run_id_idx"),
         *((*list_statement(query), index) for query, index in LISTS),
     ]
     async with database.transaction() as connection:

@@ -140,7 +140,7 @@ async def test_no_gateway_says_how_to_start_one():
     _, gateway = connect(runs=[httpx2.ConnectError("refused")])
     async with gateway:
         with pytest.raises(UnavailableError) as caught:
-            await gateway.runs(None, 5)
+            await gateway.runs(None, {"limit": 5})
     assert caught.value.code == "gateway_unreachable"
     assert "weft dev" in (caught.value.problems[0].fix or "")
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from shared.contracts.errors import InvalidInputError, Problem, UnavailableError, WeftError, unavailable
 from shared.contracts.events import EVENTS, LiveEvent, NodeProgress, read_live_event
 from shared.contracts.graph import WorkflowGraph
-from shared.contracts.queries import RunsReply, RunView, WhyReply
+from shared.contracts.queries import RunPage, RunView, WhyReply
 from shared.contracts.values import AssetRef
 
 SNAPSHOT = "run.snapshot"
@@ -77,11 +77,10 @@ class Gateway:
         """Return a run with its nodes."""
         return RunView.model_validate(await self._send("GET", f"/api/workflows/runs/{run_id}"))
 
-    async def runs(self, workflow_id: UUID | None, limit: int) -> tuple[RunView, ...]:
-        """Return the newest runs without their nodes, of one workflow or of all."""
+    async def runs(self, workflow_id: UUID | None, query: Mapping[str, Any]) -> RunPage:
+        """Return a page of runs without their nodes, of one workflow or of all; `query` has filters and cursor."""
         scope = f"/{workflow_id}" if workflow_id else ""
-        answer = await self._send("GET", f"/api/workflows{scope}/runs", params={"limit": limit})
-        return RunsReply.model_validate(answer).runs
+        return RunPage.model_validate(await self._send("GET", f"/api/workflows{scope}/runs", params=query))
 
     async def events(self, run_id: UUID) -> AsyncIterator[RunView | LiveEvent]:
         """Yield what the gateway tells of a run: a snapshot first, then what happens, until the stream ends."""

@@ -144,3 +144,15 @@ def gateway_url(settings: Settings) -> str:
             fix="start one: weft dev; or set WEFT_GATEWAY_URL",
         )
     return settings.gateway_url
+
+
+def amqp_url(settings: Settings) -> str:
+    """Return the broker's address; raise UnavailableError `broker_unreachable` if none is known."""
+    if settings.amqp_url is None:
+        raise unavailable(
+            "broker_unreachable",
+            "no broker runs in this folder, and WEFT_AMQP_URL is not set",
+            where=str(settings.home),
+            fix="start one: weft dev; or set WEFT_AMQP_URL",
+        )
+    return settings.amqp_url

@@ -4,10 +4,9 @@ import asyncio
 
 import typer
 
-from cli.commands.options import OutputOption
+from cli.commands.options import OutputOption, amqp_url
 from cli.errors import ExitCode
 from cli.output import Output
-from shared.contracts.errors import unavailable
 from shared.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Look at the broker's queues.")
@@ -24,20 +23,9 @@ def list_queues(output: OutputOption = Output.TEXT) -> int:
     from cli.queues import QueueList, look_at_queues  # noqa: PLC0415 -- see the package
     from cli.render import write_json, write_table  # noqa: PLC0415 -- see the package
 
-    views = asyncio.run(look_at_queues(_amqp_url(Settings.load())))
+    views = asyncio.run(look_at_queues(amqp_url(Settings.load())))
     if output is Output.JSON:
         write_json(QueueList(queues=views))
     else:
         write_table(("queue", "messages", "consumers", ""), [view.as_row() for view in views])
     return ExitCode.OK
-
-
-def _amqp_url(settings: Settings) -> str:
-    if settings.amqp_url is None:
-        raise unavailable(
-            "broker_unreachable",
-            "no broker runs in this folder, and WEFT_AMQP_URL is not set",
-            where=str(settings.home),
-            fix="start one: weft dev; or set WEFT_AMQP_URL",
-        )
-    return settings.amqp_url

@@ -1,17 +1,21 @@
 """`weft runs`: look at runs, and act on them."""
 
 import asyncio
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
 from cli.commands import run_control
 from cli.commands.options import OutputOption, RunId, gateway_url
+from cli.commands.spread import spread
 from cli.errors import ExitCode
 from cli.output import Output
 from shared.contracts.history import MAX_PAGE
-from shared.contracts.queries import RunsReply, RunView
+from shared.contracts.queries import RunPage, RunView
+from shared.contracts.states import RunStatus
 from shared.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Look at runs, and act on them.")
@@ -19,20 +23,52 @@ app = typer.Typer(no_args_is_help=True, help="Look at runs, and act on them.")
 _COLUMNS = ("run", "status", "workflow", "started", "seconds", "succeeded", "failed", "skipped")
 
 
-@app.command("list")
-def list_runs(
-    workflow: Annotated[UUID | None, typer.Option(help="only runs of the workflow with this id")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="how many at most")] = 50,
-    output: OutputOption = Output.TEXT,
-) -> int:
-    """List the newest runs."""
-    from cli.render import write_json, write_table  # noqa: PLC0415 -- see the package
+@dataclass(frozen=True, slots=True)
+class ListFlags:
+    """Which runs to list: those that meet all that is given."""
 
-    runs = asyncio.run(_list(gateway_url(Settings.load()), workflow, limit))
+    workflow: Annotated[UUID | None, typer.Option(help="only runs of the workflow with this id")] = None
+    status: Annotated[list[RunStatus] | None, typer.Option(help="any of these, if repeated")] = None
+    tag: Annotated[list[str] | None, typer.Option(help="all of these, if repeated")] = None
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="created since: an age (7d, 12h) or a date")] = None
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="created before")] = None
+    min_cost: Annotated[float | None, typer.Option(min=0, help="dollars at least")] = None
+    max_cost: Annotated[float | None, typer.Option(min=0, help="dollars at most")] = None
+    error: Annotated[str | None, typer.Option(metavar="TEXT", help="text in the errors of what failed")] = None
+    limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="how many at most")] = 50
+    cursor: Annotated[str | None, typer.Option(help="go on where an earlier list ended")] = None
+
+    def as_query(self) -> dict[str, Any]:
+        """Return what was given, as the gateway takes it; raise `invalid_option`."""
+        from cli.moments import read_moment  # noqa: PLC0415 -- see the package
+
+        given: dict[str, Any] = {
+            "status": self.status,
+            "tag": self.tag,
+            "since": self.since and read_moment(self.since, "--since").isoformat(),
+            "until": self.until and read_moment(self.until, "--until").isoformat(),
+            "minCost": self.min_cost,
+            "maxCost": self.max_cost,
+            "error": self.error,
+            "limit": self.limit,
+            "cursor": self.cursor,
+        }
+        return {name: value for name, value in given.items() if value not in (None, [])}
+
+
+@app.command("list")
+@spread
+def list_runs(wishes: ListFlags, output: OutputOption = Output.TEXT) -> int:
+    """List runs, newest first, a page at a time."""
+    from cli.render import write_json, write_line, write_table  # noqa: PLC0415 -- see the package
+
+    page = asyncio.run(_list(gateway_url(Settings.load()), wishes.workflow, wishes.as_query()))
     if output is Output.JSON:
-        write_json(RunsReply(runs=runs))
-    else:
-        write_table(_COLUMNS, [_row(run) for run in runs])
+        write_json(page)
+        return ExitCode.OK
+    write_table(_COLUMNS, [_row(run) for run in page.runs])
+    if page.next_cursor:
+        write_line(f"\nThere are more: the same with --cursor {page.next_cursor}")
     return ExitCode.OK
 
 
@@ -62,11 +98,11 @@ for _name, _command in {
     app.command(_name)(_command)
 
 
-async def _list(url: str, workflow_id: UUID | None, limit: int) -> tuple[RunView, ...]:
+async def _list(url: str, workflow_id: UUID | None, query: Mapping[str, Any]) -> RunPage:
     from cli.client import Gateway  # noqa: PLC0415 -- see the package
 
     async with Gateway(url) as gateway:
-        return await gateway.runs(workflow_id, limit)
+        return await gateway.runs(workflow_id, query)
 
 
 async def _get(url: str, run_id: UUID) -> RunView:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from gateway.tracker_client import TrackerClient
-from gateway.views import RunList, RunListQuery, StatisticsQuery, TimelineView
+from gateway.views import RunListQuery, StatisticsQuery, TimelineView
 from shared.contracts.cursors import RunCursor
 from shared.contracts.errors import InvalidInputError, invalid
 from shared.contracts.history import (
@@ -15,7 +15,7 @@ from shared.contracts.history import (
     RunFilter,
     StatisticsReply,
 )
-from shared.contracts.queries import RunView
+from shared.contracts.queries import RunPage, RunView
 
 DEFAULT_STATISTICS_DAYS = 30
 
@@ -33,13 +33,13 @@ class History:
         own._owner = owner  # noqa: SLF001 -- its own class
         return own
 
-    async def list(self, workflow_id: UUID | None, query: RunListQuery) -> RunList:
+    async def list(self, workflow_id: UUID | None, query: RunListQuery) -> RunPage:
         """Return a page of the runs of one workflow, or of all; raise `invalid_cursor`."""
         filters = {name: getattr(query, name) for name in RunFilter.model_fields}
         after = RunCursor.from_text(query.cursor) if query.cursor else None
         asked = ListRuns(**filters, workflow_id=workflow_id, owner=self._owner, limit=query.limit, after=after)
         reply = await self._tracker.list_runs(asked)
-        return RunList(runs=reply.runs, next_cursor=reply.next and reply.next.to_text())
+        return RunPage(runs=reply.runs, next_cursor=reply.next and reply.next.to_text())
 
     async def find(self, trigger_run_id: str) -> RunView:
         """Return the run that its caller named so, with its nodes; raise `run_not_found`."""

@@ -14,7 +14,6 @@ from shared.contracts.base import Contract
 from shared.contracts.cursors import MAX_CURSOR_LENGTH, Moment
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.history import MAX_PAGE, RunFilter, TimelineEntry
-from shared.contracts.queries import RunView
 from shared.contracts.run_options import RunOptions, Scope
 from shared.contracts.values import AssetRef, Value, ValueType
 
@@ -144,16 +143,6 @@ class RunListQuery(RunFilter):
         max_length=MAX_CURSOR_LENGTH,
         description="`nextCursor` of the page before, with the same filters",
     )
-
-
-class RunList(Contract):
-    """Runs without their nodes and results, newest first; `nextCursor` is for the next page, and missing on the last.
-
-    Runs that begin meanwhile come before the first page and move none of the others.
-    """
-
-    runs: tuple[RunView, ...]
-    next_cursor: str | None = None
 
 
 class TimelineView(Contract):

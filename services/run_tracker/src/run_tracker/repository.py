@@ -37,12 +37,12 @@ _GET_RUN = f"""
 SELECT {", ".join(RunView.model_fields.keys() - {"nodes"})} FROM run_tracker.workflow_run
 WHERE {_OF_RUN} AND ($2::text IS NULL OR owner = $2)
 """  # noqa: S608
-_FIND_RUN = """
+FIND_RUN = """
 SELECT run_id FROM run_tracker.workflow_run
 WHERE trigger_run_id = $1 AND ($2::text IS NULL OR owner = $2) ORDER BY created_at DESC NULLS LAST, run_id LIMIT 1
 """
 _PLACE = f"coalesce(position, {MAX_POSITION})"
-_GET_NODES = f"""
+GET_NODES = f"""
 SELECT * FROM run_tracker.node_execution
 WHERE {_OF_RUN} AND ($2::integer IS NULL OR ({_PLACE}, node_id) > ($2, $3))
 ORDER BY {_PLACE}, node_id LIMIT $4
@@ -57,7 +57,7 @@ FROM run_tracker.run_week AS place
 JOIN run_tracker.workflow_run AS run ON run.run_id = place.run_id AND run.week = place.week
 WHERE place.run_id = ANY($1::uuid[])
 """
-_FIND_OUTPUTS = """
+FIND_OUTPUTS = """
 SELECT wanted.node_id, newest.output
 FROM unnest($2::text[]) AS wanted (node_id), LATERAL (
     SELECT success->'output' AS output FROM run_tracker.node_execution AS node
@@ -119,7 +119,7 @@ class RunRepository:
     async def find(self, trigger_run_id: str, owner: str | None = None) -> RunReply:
         """Return the run that its caller named so, with its first nodes; if there is an owner, only one of theirs."""
         async with self._database.transaction() as connection:
-            run_id = await connection.fetchval(_FIND_RUN, trigger_run_id, owner)
+            run_id = await connection.fetchval(FIND_RUN, trigger_run_id, owner)
         return await self.page(run_id, owner) if run_id else RunReply()
 
     async def command(self, run_id: UUID) -> RunStart | None:
@@ -131,7 +131,7 @@ class RunRepository:
     async def outputs(self, workflow_id: UUID, node_ids: Sequence[str], owner: str | None = None) -> dict[str, Value]:
         """Return the output of each of these nodes in the newest run of a workflow in which it succeeded."""
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(_FIND_OUTPUTS, workflow_id, node_ids, owner)
+            rows = await connection.fetch(FIND_OUTPUTS, workflow_id, node_ids, owner)
         return {row["node_id"]: _read_value(row["output"]) for row in rows}
 
     async def ends(self, run_ids: Sequence[UUID]) -> tuple[RunEnd, ...]:
@@ -163,7 +163,7 @@ async def _records(
     connection: Connection, run_id: UUID, place: int | None, node_id: str | None
 ) -> AsyncGenerator[NodeRecord]:
     """Yield the records of nodes behind a place, read as they are needed: one more than a page has, at most."""
-    async for row in connection.cursor(_GET_NODES, run_id, place, node_id, MAX_NODE_PAGE + 1, prefetch=100):
+    async for row in connection.cursor(GET_NODES, run_id, place, node_id, MAX_NODE_PAGE + 1, prefetch=100):
         yield NodeRecord.model_validate(known(row), by_name=True)
 
 

@@ -185,6 +185,17 @@ class RunsReply(Contract):
     next: RunCursor | None = None
 
 
+class RunPage(Contract):
+    """A page of runs as clients of the HTTP API get it: without nodes and results, newest first.
+
+    `next_cursor` is for the next page, and missing on the last. Runs that begin meanwhile come before the first page
+    and move none of the others.
+    """
+
+    runs: tuple[RunView, ...]
+    next_cursor: str | None = None
+
+
 class CommandReply(Contract):
     """The answer to GetCommand; `command` is None where the tracker does not know it."""
 

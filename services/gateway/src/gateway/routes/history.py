@@ -9,9 +9,9 @@ from gateway.dependencies import Connected
 from gateway.problems import problem_responses
 from gateway.routes.runs import RunId
 from gateway.routes.workflows import WorkflowId
-from gateway.views import RunList, RunListQuery, StatisticsQuery, TimelineView
+from gateway.views import RunListQuery, StatisticsQuery, TimelineView
 from shared.contracts.history import StatisticsReply, TriggerRunId
-from shared.contracts.queries import RunView
+from shared.contracts.queries import RunPage, RunView
 
 router = APIRouter(
     prefix="/api/workflows",
@@ -25,7 +25,7 @@ _NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
 
 
 @router.get("/runs", response_model_exclude_none=True)
-async def list_runs(connected: Connected, query: Wishes) -> RunList:
+async def list_runs(connected: Connected, query: Wishes) -> RunPage:
     """List the runs of all workflows, newest first, a page at a time."""
     return await connected.history.list(None, query)
 
@@ -47,7 +47,7 @@ async def get_timeline(run_id: RunId, connected: Connected) -> TimelineView:
 
 
 @router.get("/{workflowId}/runs", response_model_exclude_none=True, responses=_NOT_FOUND)
-async def list_workflow_runs(workflow_id: WorkflowId, connected: Connected, query: Wishes) -> RunList:
+async def list_workflow_runs(workflow_id: WorkflowId, connected: Connected, query: Wishes) -> RunPage:
     """List the runs of a workflow, newest first, a page at a time."""
     page = await connected.history.list(workflow_id, query)
     if not page.runs:
