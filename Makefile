@@ -1,11 +1,11 @@
 # Everything a checkout can do. Each target first sees to it that .venv holds what requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo dev test chaos bench bench-large lint lock documents
+.PHONY: help bootstrap demo dev test chaos bench bench-large bench-history lint lock documents
 
 BIN := .venv/bin
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 bootstrap: ## Install what is needed into .venv (every other target does it, too)
 	@scripts/bootstrap
@@ -27,6 +27,9 @@ bench: bootstrap ## Measure Weft beside Celery (ARGS=--help says what can be cho
 
 bench-large: bootstrap ## Measure runs of 10,000 nodes, and what they cost others
 	$(BIN)/python -m benchmarks.large $(ARGS)
+
+bench-history: bootstrap ## Measure what is asked of a history of a million runs
+	$(BIN)/python -m benchmarks.history $(ARGS)
 
 lint: bootstrap ## Check style, types and architecture
 	$(BIN)/ruff check

@@ -86,9 +86,7 @@ def _queries(database: Database, picks: Picks) -> Mapping[str, Query]:
         "a later page of all runs": lambda: page(after=behind()),
         "a page of an owner's runs": lambda: page(owner=f"owner{random.randrange(50)}"),
         "a workflow's failed runs": lambda: page(workflow_id=pick()[1], status=FAILED),
-        "a workflow's runs with a rare tag": lambda: page(
-            workflow_id=pick()[1], tag=(f"batch-{pick()[2][6:-3] or 0}",)
-        ),
+        "a workflow's runs with a rare tag": lambda: page(workflow_id=pick()[1], tag=(rare_tag(),)),
         "a workflow's runs of a day, cost 0.09 at least": lambda: page(
             workflow_id=pick()[1], since=(began := pick()[3]), until=began + timedelta(days=1), min_cost=0.09
         ),
@@ -135,12 +133,12 @@ def _events_of_run() -> list[AnyEvent]:
     events: list[AnyEvent] = [RunStarted(run_id=run_id, at=at, workflow_id=LARGEST, nodes=summaries)]
     for name in nodes:
         about = {"run_id": run_id, "node_id": name, "node_type": "llm", "at": at}
-        events.append(NodeQueued.model_validate(about))
-        events.append(NodeStarted.model_validate({**about, "worker": "host:1"}))
-        events.append(NodeSucceeded.model_validate({**about, "output": TextValue(text="an answer")}))
-    counts = {"total_nodes": NODES, "successful_nodes": NODES, "failed_nodes": 0}
+        events.append(NodeQueued.model_validate(about, by_name=True))
+        events.append(NodeStarted.model_validate({**about, "worker": "host:1"}, by_name=True))
+        events.append(NodeSucceeded.model_validate({**about, "output": TextValue(text="an answer")}, by_name=True))
+    counts = {"total_nodes": NODES, "successful_nodes": NODES, "failed_nodes": 0, "status": RunStatus.COMPLETED}
     final = dict.fromkeys(nodes, NodeStatus.SUCCESS)
-    return [*events, RunFinished(run_id=run_id, at=at, status=RunStatus.COMPLETED, nodes=final, **counts)]
+    return [*events, RunFinished.model_validate({"run_id": run_id, "at": at, "nodes": final, **counts}, by_name=True)]
 
 
 async def _merge_rate(database: Database) -> float:

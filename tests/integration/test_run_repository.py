@@ -147,8 +147,7 @@ async def test_a_page_ends_before_it_is_too_large_for_the_broker(repository):
     quarter = "x" * (PAGE_BYTES // 4)
     texts = [quarter] * 9 + [quarter * 8, "small"]
     result = TextValue(text=quarter * 8)
-    for event in large_run(texts, result):
-        run = await record(repository, [event])
+    run = await record(repository, *([event] for event in large_run(texts, result)))
     assert [node.output.text for node in run.nodes] == texts
     assert run.result.fields["r"] == result
     pages = await pages_of(repository)

@@ -189,15 +189,15 @@ def was_late(seconds, outcome=NodeStatus.SUCCESS):
     return {"late": (LateResult(attempt=1, at=at(seconds), outcome=outcome, usage=USAGE),)}
 
 
-def tried(attempt, status, queued, *, worker="host:1", waited=1.0, **told):
+def tried(attempt: int, status: NodeStatus, queued: float, worker: str = "host:1", waited: float = 1.0, **told: Any):
     """What is shown of an attempt that has `begun`."""
     started = {"queued_at": at(queued), "started_at": at(queued + waited), "queue_seconds": waited, "worker": worker}
     return AttemptView.model_validate({"attempt": attempt, "status": status, **started, **told}, by_name=True)
 
 
 TAKEN_TWICE = {"queued_at": at(1), "started_at": at(5), "worker": "host:2"}
-COST = {"seconds": 1.5, "usage": USAGE}
-DONE = {**COST, "warnings": (WARNING,)}
+COST: dict[str, Any] = {"seconds": 1.5, "usage": USAGE}
+DONE: dict[str, Any] = {**COST, "warnings": (WARNING,)}
 FAILED, SUCCESS = NodeStatus.FAILED, NodeStatus.SUCCESS
 ATTEMPTS = {
     "limited": (

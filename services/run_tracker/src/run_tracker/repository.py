@@ -88,7 +88,7 @@ class RunRepository:
         async with self._database.transaction() as connection:
             run_ids = {record.run_id for _, records in merges for record in records}
             await connection.execute(statements.PLACE_RUNS, run_ids)
-            weeks = dict(await connection.fetch(statements.GET_WEEKS, run_ids))
+            weeks = {row["run_id"]: row["week"] for row in await connection.fetch(statements.GET_WEEKS, run_ids)}
             for statement, records in merges:
                 if records:
                     rows, at = [to_row(record) for record in records], [weeks[record.run_id] for record in records]

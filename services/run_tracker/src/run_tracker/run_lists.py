@@ -71,7 +71,8 @@ class RunLists:
         """Return how the runs of a workflow went, in all and by day."""
         values = query.workflow_id, query.since, query.until, query.owner
         async with self._database.transaction() as connection:
-            *days, total = map(_statistics, await connection.fetch(_STATISTICS, *values))
+            rows = await connection.fetch(_STATISTICS, *values)
+        *days, total = (_statistics(dict(row)) for row in rows)
         return StatisticsReply(
             since=query.since,
             until=query.until,

@@ -103,43 +103,21 @@ class GivenUp(Fact):
 class Record(Contract):
     """Base of all records that are merged.
 
-    Fields in `facts` hold a Fact, of those in `times` the earliest is kept; all others are equal whenever they are
-    told.
+    Fields in `facts` hold a Fact, of those in `times` the earliest is kept, those in `ranked` are those of the record
+    that is further on; all others are equal whenever they are told. `per_attempt` names what belongs to an attempt.
     """
 
     facts: ClassVar[frozenset[str]] = frozenset()
     times: ClassVar[frozenset[str]] = frozenset()
+    ranked: ClassVar[frozenset[str]] = frozenset()
     per_attempt: ClassVar[frozenset[str]] = frozenset()
 
     run_id: UUID
 
-    def merge(self, other: Self) -> Self:
-        """Return what both records together tell."""
-        return other.model_copy(update=self.merge_fields(other))
-
-    def merge_fields(self, other: Self, outdated: frozenset[str] = frozenset()) -> dict[str, Any]:
-        """Return what is told here, merged with what another record tells; what is outdated is left to that one."""
-        return {
-            name: self._merged(name, value, getattr(other, name))
-            for name, value in self
-            if value is not None and name not in outdated
-        }
-
-    def _merged(self, name: str, one: Any, other: Any) -> Any:
-        if other is None:
-            return one
-        if name in self.facts:
-            return max(one, other, key=lambda fact: fact.order)
-        return min(one, other) if name in self.times else other
-
-
-class RankedRecord(Record):
-    """Base of the records that have a status. Where ranks are equal, so are statuses.
-
-    `rank` says how far on the status is; `per_attempt` names what belongs to an attempt.
-    """
-
-    rank: int
+    @property
+    def progress(self) -> int:
+        """How far on the record is; where that is equal, so are the fields in `ranked`."""
+        return 0
 
     @property
     def latest_attempt(self) -> int:
@@ -150,9 +128,33 @@ class RankedRecord(Record):
         """Return what both records together tell."""
         older, newer = sorted((self, other), key=lambda record: record.latest_attempt)
         outdated = self.per_attempt if older.latest_attempt < newer.latest_attempt else frozenset[str]()
-        furthest = max(older, newer, key=lambda record: record.rank)
-        status = {name: getattr(furthest, name) for name in ("rank", "status")}
-        return newer.model_copy(update=older.merge_fields(newer, outdated) | status)
+        merged = {
+            name: self._merged(name, value, getattr(newer, name))
+            for name, value in older
+            if value is not None and name not in outdated
+        }
+        furthest = max(older, newer, key=lambda record: record.progress)
+        return newer.model_copy(update=merged | {name: getattr(furthest, name) for name in self.ranked})
+
+    def _merged(self, name: str, one: Any, other: Any) -> Any:
+        if other is None:
+            return one
+        if name in self.facts:
+            return max(one, other, key=lambda fact: fact.order)
+        return min(one, other) if name in self.times else other
+
+
+class RankedRecord(Record):
+    """Base of the records that have a status: `rank` says how far on it is."""
+
+    ranked: ClassVar[frozenset[str]] = frozenset({"rank", "status"})
+
+    rank: int
+
+    @property
+    def progress(self) -> int:
+        """How far on the status is."""
+        return self.rank
 
 
 class RunRecord(RankedRecord):

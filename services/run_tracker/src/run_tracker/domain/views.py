@@ -71,7 +71,8 @@ def _failed_attempt(attempt: AttemptRecord) -> Mapping[str, object]:
     """Return how an attempt failed: as its worker said, unless the orchestrator had given it up for another reason."""
     failure, given_up = attempt.failure, attempt.given_up
     is_late = failure and given_up and failure.error != given_up.error
-    return dict(given_up if is_late else failure or given_up or ())
+    told = given_up if is_late else failure or given_up
+    return dict(told) if told else {}
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:
