@@ -22,6 +22,7 @@ import asyncpg
 from benchmarks.history_data import NODES, RARE, WEEKS, WORKFLOWS, make_history
 from benchmarks.machine import describe_machine
 from benchmarks.measures import percentile
+from benchmarks.plans import condense
 from benchmarks.report import to_table
 from benchmarks.run import EXIT_INTERRUPTED, leave
 from run_tracker import repository
@@ -169,7 +170,7 @@ async def _plans(connection: "asyncpg.Connection[asyncpg.Record]", picks: Picks)
     parts: list[str] = []
     for name, (statement, values) in statements.items():
         rows = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) {statement}", *values)
-        plan = "\n".join(str(row[0]) for row in rows if "(never executed)" not in str(row[0]))
+        plan = condense([str(row[0]) for row in rows])
         parts.append(f"## {name[0].upper()}{name[1:]}\n\n```\n{plan}\n```\n")
     return "\n".join(parts)
 
@@ -247,8 +248,8 @@ def main() -> int:
 
 
 _ABOUT_PLANS = """\
-As PostgreSQL carried them out on the data of `python -m benchmarks.history`, which writes this file. Parts that were
-never executed are left out."""
+As PostgreSQL carried them out on the data of `python -m benchmarks.history`, which writes this file. Of scans of many
+partitions side by side, a few are shown."""
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -44,6 +44,24 @@ def test_runs_are_shown_to_people(weft):
     assert "Left third" in weft("runs", "get", run_id)[1]
 
 
+def test_runs_are_listed_by_what_is_known_of_them(weft):
+    ids = [json.loads(weft("run", "execute", *SAMPLE, "-o", "json")[1])["runId"] for _ in range(2)]
+    wishes = ("runs", "list", "--status", "completed", "--since", "1h", "--limit", "1", "-o", "json")
+    first = RunPage.model_validate_json(weft(*wishes)[1])
+    assert first.next_cursor
+    second = RunPage.model_validate_json(weft(*wishes, "--cursor", first.next_cursor)[1])
+    assert [str(run.run_id) for run in (*first.runs, *second.runs)] == ids[::-1]
+    exit_code, _, err = weft("runs", "list", "--cursor", "nonsense")
+    assert (exit_code, err.startswith("weft: invalid_cursor: ")) == (2, True)
+
+
+def test_history_that_is_not_old_is_not_dropped(weft):
+    run_id = json.loads(weft("run", "execute", *SAMPLE, "-o", "json")[1])["runId"]
+    exit_code, out, err = weft("history", "prune", "--older-than", "1d", "-y", "-o", "json")
+    assert (exit_code, json.loads(out)) == (0, {"dropped": [], "kept": []}), err
+    assert weft("runs", "get", run_id)[0] == 0
+
+
 def test_a_run_that_is_not_there(weft):
     exit_code, out, err = weft("runs", "get", "00000000-0000-0000-0000-000000000000")
     assert (exit_code, out) == (2, "")
