@@ -240,7 +240,7 @@ EXAMPLES = {
     "outputs.find": FindOutputs(workflow_id=WORKFLOW_ID, node_ids=("ask",)),
     "run.why": Explain(run_id=RUN_ID, node_id="ask"),
     "command.reply": CommandReply(command=RunStart(run_id=RUN_ID, graph=GRAPH)),
-    "outputs.reply": OutputsReply(outputs={"ask": TEXT}),
+    "outputs.reply": OutputsReply(outputs={"ask": TEXT}, left=("crop",)),
     "ends.reply": EndsReply(runs=(RunEnd(run_id=RUN_ID, ended=True, cost=0.0015),)),
     "why.reply": WhyReply(
         status=RunStatus.RUNNING,

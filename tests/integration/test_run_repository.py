@@ -228,7 +228,7 @@ async def test_the_newest_output_of_each_node_is_found_in_any_run_of_the_workflo
         run_of(None, 500, a="of no workflow"),
     ]
     await record(repository, *(list(run) for run in runs))
-    outputs = await repository.outputs(WORKFLOW_ID, ["a", "b", "c", "never", "unknown", "a"])
+    outputs = (await repository.outputs(WORKFLOW_ID, ["a", "b", "c", "never", "unknown", "a"])).outputs
     assert {node_id: output.text for node_id, output in outputs.items()} == {
         "a": "newest a",
         "b": "newest b",
@@ -239,7 +239,19 @@ async def test_the_newest_output_of_each_node_is_found_in_any_run_of_the_workflo
 async def test_an_output_of_a_run_that_goes_on_is_found(repository):
     started, success, _ = run_of(WORKFLOW_ID, 100, a="early")
     await record(repository, [success], [started])
-    assert (await repository.outputs(WORKFLOW_ID, ["a"]))["a"].text == "early"
+    assert (await repository.outputs(WORKFLOW_ID, ["a"])).outputs["a"].text == "early"
+
+
+async def test_outputs_that_are_too_large_together_are_left_to_be_asked_for_again(repository):
+    text = "x" * (PAGE_BYTES // 2)
+    await record(repository, *([event] for event in run_of(WORKFLOW_ID, 100, a=text, b=text, c=text, d=None)))
+    found, left = {}, ("d", "c", "b", "a")
+    while left:
+        reply = await repository.outputs(WORKFLOW_ID, left)
+        assert reply.outputs or not reply.left
+        assert len(reply.to_json()) < MAX_MESSAGE_BYTES
+        found, left = found | reply.outputs, reply.left
+    assert {name: output.text for name, output in found.items()} == dict.fromkeys("abc", text)
 
 
 LISTS = [

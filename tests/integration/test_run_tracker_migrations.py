@@ -163,9 +163,9 @@ async def test_what_was_recorded_is_shown_as_before_and_goes_on(old_database):
         run = await repository.get(RUN_ID)
         assert run
         assert run.nodes == VIEWS
-        assert await repository.outputs(WORKFLOW_ID, ["done", "bad"]) == {"done": TextValue(text="answer")}
+        assert (await repository.outputs(WORKFLOW_ID, ["done", "bad"])).outputs == {"done": TextValue(text="answer")}
         await EventHandler(repository).handle([succeeded("open", 5, "now")])
-        assert await repository.outputs(WORKFLOW_ID, ["open"]) == {"open": TextValue(text="now")}
+        assert (await repository.outputs(WORKFLOW_ID, ["open"])).outputs == {"open": TextValue(text="now")}
 
 
 async def test_the_way_back_gives_the_old_rows(old_database):

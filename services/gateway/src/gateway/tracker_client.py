@@ -80,8 +80,12 @@ class TrackerClient:
         self, workflow_id: UUID, node_ids: Sequence[str], *, owner: str | None = None
     ) -> Mapping[str, Value]:
         """Return the newest output of each of these nodes in any run of a workflow, where there is one."""
-        query = FindOutputs(workflow_id=workflow_id, node_ids=tuple(node_ids), owner=owner)
-        return OutputsReply.model_validate_json(await self._ask(query)).outputs
+        found, left = dict[str, Value](), tuple(node_ids)
+        while left:
+            query = FindOutputs(workflow_id=workflow_id, node_ids=left, owner=owner)
+            reply = OutputsReply.model_validate_json(await self._ask(query))
+            found, left = found | reply.outputs, reply.left
+        return found
 
     async def _with_all_nodes(self, first: RunReply, owner: str | None, patience: float) -> RunView | None:
         """Return a run of which the first nodes came, with those that follow, for which it is asked page by page."""

@@ -22,7 +22,6 @@ from shared.contracts.queries import (
     GetCommand,
     GetRun,
     HistoryQuery,
-    OutputsReply,
     Query,
 )
 from shared.database import Database
@@ -84,7 +83,7 @@ class QueryHandler:
             case GetStatistics():
                 return await self._lists.statistics(query)
             case FindOutputs(workflow_id=workflow_id, node_ids=node_ids, owner=owner):
-                return OutputsReply(outputs=await self._repository.outputs(workflow_id, node_ids, owner))
+                return await self._repository.outputs(workflow_id, node_ids, owner)
             case FindEnds(run_ids=run_ids):
                 return EndsReply(runs=await self._repository.ends(run_ids))
             case PruneHistory(older_than_days=days):

@@ -17,7 +17,7 @@ from shared.contracts.base import Contract
 from shared.contracts.commands import RunStart
 from shared.contracts.cursors import MAX_POSITION, NodeCursor
 from shared.contracts.history import MAX_NODE_PAGE
-from shared.contracts.queries import LateResult, NodeView, RunEnd, RunReply, RunView
+from shared.contracts.queries import LateResult, NodeView, OutputsReply, RunEnd, RunReply, RunView
 from shared.contracts.states import FINAL_RUN_STATUSES
 from shared.contracts.values import Value
 from shared.database import Connection, Database
@@ -128,11 +128,19 @@ class RunRepository:
             command = await connection.fetchval(_GET_COMMAND, run_id)
         return RunStart.model_validate_json(command) if command else None
 
-    async def outputs(self, workflow_id: UUID, node_ids: Sequence[str], owner: str | None = None) -> dict[str, Value]:
-        """Return the output of each of these nodes in the newest run of a workflow in which it succeeded."""
+    async def outputs(self, workflow_id: UUID, node_ids: Sequence[str], owner: str | None = None) -> OutputsReply:
+        """Return the output of each of these nodes in the newest run of a workflow in which it succeeded.
+
+        As many as a page holds, at least one, if there is any; the others are left to be asked for again.
+        """
+        size, found = 0, dict[str, Value]()
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(FIND_OUTPUTS, workflow_id, node_ids, owner)
-        return {row["node_id"]: _read_value(row["output"]) for row in rows}
+            async for row in connection.cursor(FIND_OUTPUTS, workflow_id, node_ids, owner, prefetch=20):
+                size += len(row["output"])
+                if found and size > PAGE_BYTES:
+                    return OutputsReply(outputs=found, left=tuple(name for name in node_ids if name not in found))
+                found[row["node_id"]] = _read_value(row["output"])
+        return OutputsReply(outputs=found)
 
     async def ends(self, run_ids: Sequence[UUID]) -> tuple[RunEnd, ...]:
         """Return which of these runs have ended, and what they cost; those that are not known are missing."""

@@ -203,9 +203,13 @@ class CommandReply(Contract):
 
 
 class OutputsReply(Contract):
-    """The answer to FindOutputs, by node id; nodes that have never succeeded are missing."""
+    """The answer to FindOutputs, by node id; nodes that have never succeeded are missing.
+
+    `left` are nodes to be asked for again: with their outputs this reply would have been too large for the broker.
+    """
 
     outputs: dict[str, Value] = {}
+    left: tuple[str, ...] = ()
 
 
 class RunEnd(Contract):
