@@ -1,6 +1,8 @@
 """Partitions by week in a real PostgreSQL: made ahead, filled from the default one, dropped when they are old."""
 
 import asyncio
+import os
+import sys
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
@@ -129,6 +131,18 @@ async def test_a_week_with_a_run_that_goes_on_is_kept(repository, partitions, sq
     assert (reply.dropped, [(week.week, week.open_runs) for week in reply.kept]) == ((), [(OLD, 1)])
     await record(repository, [FINISHED])
     assert (await partitions.prune(90)).dropped[0].week == OLD
+
+
+async def test_old_weeks_are_dropped_by_a_process_of_its_own(stack, repository, old_run):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "run_tracker.prune", "90"),
+        env={**os.environ, "WEFT_DATABASE_URL": stack.database_url},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, log = await process.communicate()
+    assert process.returncode == 0, log
+    assert b"dropped a week" in log
+    assert await repository.get(RUN_ID) is None
 
 
 async def test_what_is_told_of_a_run_that_was_dropped_harms_nothing(repository, partitions, database, old_run):
