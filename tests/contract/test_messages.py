@@ -85,17 +85,18 @@ WORKFLOW_ID = UUID("22222222-2222-4222-8222-222222222222")
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 PICTURE = ImageValue(asset=AssetRef(key="images/ab/abcd.jpg", media_type="image/jpeg", size=9, width=4, height=3))
 TEXT = TextValue(text="Ünïcode — 你好")
+DAY = DayStatistics(
+    day=AT.date(),
+    runs=2,
+    completed=1,
+    failed=1,
+    failure_rate=0.5,
+    p50_seconds=1.5,
+    p95_seconds=2.5,
+    cost=0.25,
+    tokens=30,
+)
 NODE_CURSOR = NodeCursor(position=7, node_id="ask")
-COUNTED = {
-    "runs": 2,
-    "completed": 1,
-    "failed": 1,
-    "failure_rate": 0.5,
-    "p50_seconds": 1.5,
-    "p95_seconds": 2.5,
-    "cost": 0.25,
-    "tokens": 30,
-}
 RESULT = RecordValue(fields={"answer": TEXT})
 PROBLEM = Problem(code="llm_refused", message="refused", where="model m", node_id="ask", fix="ask otherwise")
 USAGE = Usage(model="m", input_tokens=12, cached_tokens=4, output_tokens=3, cost=0.0015)
@@ -228,9 +229,7 @@ EXAMPLES = {
         next=NODE_CURSOR,
     ),
     "runs.statistics": GetStatistics(workflow_id=WORKFLOW_ID, since=AT, until=AT),
-    "statistics.reply": StatisticsReply(
-        since=AT, until=AT, total=Statistics(runs=1, completed=1), days=(DayStatistics(day=AT.date(), **COUNTED),)
-    ),
+    "statistics.reply": StatisticsReply(since=AT, until=AT, total=Statistics(runs=1, completed=1), days=(DAY,)),
     "history.prune": PruneHistory(older_than_days=90),
     "prune.reply": PruneReply(
         dropped=(PrunedWeek(week=AT.date(), runs=3),), kept=(PrunedWeek(week=AT.date(), runs=4, open_runs=1),)
