@@ -42,7 +42,9 @@ from shared.contracts.events import (
 from shared.contracts.graph import Edge, Node, Position, WorkflowGraph
 from shared.contracts.queries import (
     CommandReply,
+    EndsReply,
     Explain,
+    FindEnds,
     FindOutputs,
     GetCommand,
     GetRun,
@@ -52,6 +54,7 @@ from shared.contracts.queries import (
     NodeView,
     OutputsReply,
     Reason,
+    RunEnd,
     RunReply,
     RunsReply,
     RunView,
@@ -111,6 +114,7 @@ START = RunStart(
         concurrency=Concurrency(key="shop", limit=2),
         use_cache=False,
     ),
+    owner="shop",
 )
 TAKEN = {
     "run_id": RUN_ID,
@@ -177,10 +181,12 @@ EXAMPLES = {
     ),
     "run.get": GetRun(run_id=RUN_ID),
     "run.command": GetCommand(run_id=RUN_ID),
+    "ends.find": FindEnds(run_ids=(RUN_ID,)),
     "outputs.find": FindOutputs(workflow_id=WORKFLOW_ID, node_ids=("ask",)),
     "run.why": Explain(run_id=RUN_ID, node_id="ask"),
     "command.reply": CommandReply(command=RunStart(run_id=RUN_ID, graph=GRAPH)),
     "outputs.reply": OutputsReply(outputs={"ask": TEXT}),
+    "ends.reply": EndsReply(runs=(RunEnd(run_id=RUN_ID, ended=True, cost=0.0015),)),
     "why.reply": WhyReply(
         status=RunStatus.RUNNING,
         nodes=(

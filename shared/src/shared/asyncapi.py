@@ -19,7 +19,9 @@ from shared.contracts.events import EVENTS, NodeFailed, NodeLasting, NodeProgres
 from shared.contracts.node_types import WORKER_TYPES
 from shared.contracts.queries import (
     CommandReply,
+    EndsReply,
     Explain,
+    FindEnds,
     FindOutputs,
     GetCommand,
     GetRun,
@@ -51,6 +53,7 @@ _ANSWERS: Mapping[type[BaseModel], type[BaseModel]] = {
     GetRun: RunReply,
     ListRuns: RunsReply,
     GetCommand: CommandReply,
+    FindEnds: EndsReply,
     FindOutputs: OutputsReply,
     Explain: WhyReply,
 }

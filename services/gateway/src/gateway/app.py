@@ -1,6 +1,7 @@
 """The HTTP application. It can be built without connections, for its documentation."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
@@ -8,10 +9,11 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
+from gateway.authentication import GUARDED, Authentication
 from gateway.body_limit import BodyLimit
 from gateway.dependencies import Dependencies
-from gateway.problems import ProblemDetails, answer_with_problems
-from gateway.routes import control, node_types, runs, uploads, workflows
+from gateway.problems import ProblemDetails, answer_with_problems, problem_responses
+from gateway.routes import control, keys, node_types, runs, uploads, workflows
 
 _DESCRIPTION = (
     "Upload pictures, keep workflows, run them and watch the runs. "
@@ -29,6 +31,7 @@ class Gateway(FastAPI):
         schemas = document["components"]["schemas"]
         for name, schema in {**problem.pop("$defs"), ProblemDetails.__name__: problem}.items():
             schemas.setdefault(name, schema)
+        _describe_authentication(document)
         return document
 
 
@@ -52,12 +55,25 @@ def _build() -> Gateway:
         version=version("weft-gateway"),
         generate_unique_id_function=_operation_id,
     )
+    app.add_middleware(Authentication)
     app.add_middleware(BodyLimit)
     answer_with_problems(app)
     # `runs` before `workflows`: else `/api/workflows/runs` would be read as the workflow with the id "runs".
-    for module in (uploads, runs, control, workflows, node_types):
+    for module in (uploads, runs, control, workflows, node_types, keys):
         app.include_router(module.router)
     return app
+
+
+def _describe_authentication(document: dict[str, Any]) -> None:
+    """Add the key, and what comes of a wrong one, to all that is behind the gate."""
+    scheme = {"type": "http", "scheme": "bearer", "description": "an API key: see `weft keys create`"}
+    document["components"]["securitySchemes"] = {"apiKey": scheme}
+    answers = problem_responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
+    for path, operations in document["paths"].items():
+        for operation in operations.values() if path.startswith(GUARDED) else ():
+            operation["security"] = [{"apiKey": []}]
+            for status, answer in {**answers, **problem_responses(HTTPStatus.SERVICE_UNAVAILABLE)}.items():
+                operation["responses"].setdefault(str(status), answer)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -9,12 +9,16 @@ from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
 from prometheus_client import CollectorRegistry, Gauge
 
+from gateway.api_keys import ApiKeys
 from gateway.app import create_app
+from gateway.authentication import Gate
 from gateway.dependencies import Dependencies
 from gateway.explanations import Explanations
 from gateway.live import LiveEvents
 from gateway.orchestrator_client import OrchestratorClient
 from gateway.plans import Plans
+from gateway.request_rates import RequestRates
+from gateway.run_limits import RunLimits
 from gateway.runs import Runs
 from gateway.started_runs import StartedRuns
 from gateway.starts import Starts
@@ -30,7 +34,7 @@ from shared.messaging.live import listen_to_events
 from shared.messaging.publisher import Publisher, open_publisher
 from shared.messaging.requests import Requests
 from shared.service import Check, Service, health_routes, new_registry, run
-from shared.settings import Settings
+from shared.settings import Settings, strong_secret
 
 NAME = "gateway"
 CHECK_SECONDS = 3.0
@@ -51,6 +55,8 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         await _check_topology(connection)
         requests = await Requests.start(await _channel(connection), asker=NAME)
         dependencies = _dependencies(database, publisher, requests, assets)
+        if settings.api_key is not None:
+            await dependencies.keys.set_initial(strong_secret(settings.api_key, "WEFT_API_KEY"))
         live, runs = dependencies.live, dependencies.runs
 
         def receive(run_id: UUID, body: bytes) -> None:
@@ -68,12 +74,14 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
 
 
 def _dependencies(database: Database, publisher: Publisher, requests: Requests, assets: AssetStore) -> Dependencies:
-    workflows, tracker = Workflows(database), TrackerClient(requests)
+    workflows, tracker, keys = Workflows(database), TrackerClient(requests), ApiKeys(database)
     runs = Runs(publisher, tracker)
     return Dependencies(
+        gate=Gate(keys, RequestRates(database)),
+        keys=keys,
         workflows=workflows,
         plans=Plans(workflows, runs, tracker),
-        starts=Starts(StartedRuns(database), runs),
+        starts=Starts(StartedRuns(database), runs, RunLimits(database, tracker)),
         runs=runs,
         explanations=Explanations(OrchestratorClient(requests), runs),
         live=LiveEvents(),

@@ -178,9 +178,7 @@ class Journal:
 
 async def _claim(connection: Connection, starts: Sequence[RunStart]) -> dict[UUID, Owner]:
     """Let starts own their `triggerRunId`; return who owns it, for those that came too late."""
-    named = sorted(
-        (start.trigger_run_id, start.run_id, start.digest) for start in starts if start.trigger_run_id is not None
-    )
+    named = sorted((key, start.run_id, start.digest) for start in starts if (key := start.trigger_key) is not None)
     if not named:
         return {}
     await connection.execute(_CLAIM, *map(list, zip(*named, strict=True)))

@@ -12,6 +12,8 @@ from shared.contracts.base import Contract
 from shared.contracts.events import AnyEvent
 from shared.contracts.queries import (
     CommandReply,
+    EndsReply,
+    FindEnds,
     FindOutputs,
     GetCommand,
     GetRun,
@@ -58,11 +60,13 @@ class QueryHandler:
 
     async def _answer(self, query: HistoryQuery) -> Contract:
         match query:
-            case GetRun(run_id=run_id):
-                return RunReply(run=await self._repository.get(run_id))
-            case ListRuns(workflow_id=workflow_id, limit=limit):
-                return RunsReply(runs=await self._repository.newest(workflow_id, limit))
+            case GetRun(run_id=run_id, owner=owner):
+                return RunReply(run=await self._repository.get(run_id, owner))
+            case ListRuns(workflow_id=workflow_id, owner=owner, limit=limit):
+                return RunsReply(runs=await self._repository.newest(workflow_id, limit, owner))
             case GetCommand(run_id=run_id):
                 return CommandReply(command=await self._repository.command(run_id))
-            case FindOutputs(workflow_id=workflow_id, node_ids=node_ids):
-                return OutputsReply(outputs=await self._repository.outputs(workflow_id, node_ids))
+            case FindOutputs(workflow_id=workflow_id, node_ids=node_ids, owner=owner):
+                return OutputsReply(outputs=await self._repository.outputs(workflow_id, node_ids, owner))
+            case FindEnds(run_ids=run_ids):
+                return EndsReply(runs=await self._repository.ends(run_ids))

@@ -14,7 +14,8 @@ from run_tracker.domain.telling import Told
 from run_tracker.domain.views import node_view
 from shared.contracts.base import Contract, without_nul
 from shared.contracts.commands import RunStart
-from shared.contracts.queries import LateResult, NodeView, RunView
+from shared.contracts.queries import LateResult, NodeView, RunEnd, RunView
+from shared.contracts.states import FINAL_RUN_STATUSES
 from shared.contracts.values import Value
 from shared.database import Connection, Database
 
@@ -69,9 +70,11 @@ _ADD_LATE = _insert_sql("late_result", _LATE_KEY, LateRecord.model_fields) + "ON
 # Commands may be large: only who asks for one reads it.
 _RUN = f"SELECT {', '.join(RunView.model_fields.keys() - {'nodes'})} FROM run_tracker.workflow_run"  # noqa: S608
 _NEWEST = "ORDER BY created_at DESC NULLS LAST, run_id LIMIT $1"
-_GET_RUN = f"{_RUN} WHERE run_id = $1"
-_LIST_RUNS = f"{_RUN} {_NEWEST}"
-_LIST_RUNS_OF_WORKFLOW = f"{_RUN} WHERE workflow_id = $2 {_NEWEST}"
+_GET_RUN = f"{_RUN} WHERE run_id = $1 AND ($2::text IS NULL OR owner = $2)"
+_GET_ENDS = """
+SELECT run_id, status = ANY($2::text[]) AS ended, coalesce(cost, 0) AS cost FROM run_tracker.workflow_run
+WHERE run_id = ANY($1::uuid[])
+"""
 _GET_NODES = "SELECT * FROM run_tracker.node_execution WHERE run_id = $1 ORDER BY position, node_id"
 _GET_LATE = "SELECT * FROM run_tracker.late_result WHERE run_id = $1 ORDER BY node_id, attempt, at, outcome"
 _GET_COMMAND = "SELECT command FROM run_tracker.workflow_run WHERE run_id = $1"
@@ -80,6 +83,10 @@ SELECT wanted.node_id, newest.output
 FROM unnest($2::text[]) AS wanted (node_id), LATERAL (
     SELECT success->'output' AS output FROM run_tracker.node_execution
     WHERE workflow_id = $1 AND node_id = wanted.node_id AND success IS NOT NULL AND status = 'success'
+    AND ($3::text IS NULL OR EXISTS (
+        SELECT FROM run_tracker.workflow_run AS run
+        WHERE run.run_id = node_execution.run_id AND run.owner = $3
+    ))
     ORDER BY run_created_at DESC, run_id LIMIT 1
 ) AS newest
 """
@@ -103,22 +110,23 @@ class RunRepository:
                 if rows := [_row(record) for record in records]:
                     await connection.execute(statement, rows)
 
-    async def get(self, run_id: UUID) -> RunView | None:
-        """Return a run with its nodes in the workflow's order, or None."""
+    async def get(self, run_id: UUID, owner: str | None = None) -> RunView | None:
+        """Return a run with its nodes in the workflow's order, or None; if there is an owner, only one of theirs."""
         async with self._database.transaction() as connection:
-            run = await connection.fetchrow(_GET_RUN, run_id)
+            run = await connection.fetchrow(_GET_RUN, run_id, owner)
             if run is None:
                 return None
             nodes = await _nodes(connection, run_id)
         return RunView.model_validate({**_known(run), "nodes": nodes}, by_name=True)
 
-    async def newest(self, workflow_id: UUID | None, limit: int) -> tuple[RunView, ...]:
-        """Return the newest runs, of one workflow or of all, without their nodes."""
+    async def newest(self, workflow_id: UUID | None, limit: int, owner: str | None = None) -> tuple[RunView, ...]:
+        """Return the newest runs, of one workflow or of all, of one owner or of all, without their nodes."""
+        wanted = {"workflow_id": workflow_id, "owner": owner}
+        filters = {column: value for column, value in wanted.items() if value is not None}
+        conditions = [f"{column} = ${number}" for number, column in enumerate(filters, 2)]
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         async with self._database.transaction() as connection:
-            if workflow_id is None:
-                rows = await connection.fetch(_LIST_RUNS, limit)
-            else:
-                rows = await connection.fetch(_LIST_RUNS_OF_WORKFLOW, limit, workflow_id)
+            rows = await connection.fetch(f"{_RUN} {where} {_NEWEST}", limit, *filters.values())
         return tuple(RunView.model_validate(_known(row), by_name=True) for row in rows)
 
     async def command(self, run_id: UUID) -> RunStart | None:
@@ -127,11 +135,17 @@ class RunRepository:
             command = await connection.fetchval(_GET_COMMAND, run_id)
         return RunStart.model_validate_json(command) if command else None
 
-    async def outputs(self, workflow_id: UUID, node_ids: Sequence[str]) -> dict[str, Value]:
+    async def outputs(self, workflow_id: UUID, node_ids: Sequence[str], owner: str | None = None) -> dict[str, Value]:
         """Return the output of each of these nodes in the newest run of a workflow in which it succeeded."""
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(_FIND_OUTPUTS, workflow_id, node_ids)
+            rows = await connection.fetch(_FIND_OUTPUTS, workflow_id, node_ids, owner)
         return {row["node_id"]: _read_value(row["output"]) for row in rows}
+
+    async def ends(self, run_ids: Sequence[UUID]) -> tuple[RunEnd, ...]:
+        """Return which of these runs have ended, and what they cost; those that are not known are missing."""
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(_GET_ENDS, run_ids, list(FINAL_RUN_STATUSES))
+        return tuple(RunEnd.model_validate(dict(row), by_name=True) for row in rows)
 
 
 async def _nodes(connection: Connection, run_id: UUID) -> tuple[NodeView, ...]:

@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, TypeAdapter
 from shared.contracts.base import Contract
 from shared.contracts.envelope import Message, NodeMessage
 from shared.contracts.graph import WorkflowGraph
+from shared.contracts.owners import Owner
 from shared.contracts.run_options import Lane, RunOptions, Scope
 from shared.contracts.values import Value
 
@@ -22,7 +23,8 @@ class RunStart(Message):
 
     `run_id` is made by the sender; sending it again starts nothing new. `inputs` are the values that the graph
     asks for: by field name of a `request_inputs` node, or by id of an `upload_image` or `text` node.
-    `trigger_run_id` is the caller's own name for the run: no other run can have the same.
+    `trigger_run_id` is the caller's own name for the run: no other run of the same owner can have it. Without an
+    `owner`, a run is nobody's: at the gateway only keys with the scope `admin` see it.
 
     Where `scope` is not `full`, only the nodes in `selected` are executed. `given` are outputs, by node id: a node
     with a given output is not executed. Every node that feeds an executed one must be executed or given.
@@ -40,11 +42,20 @@ class RunStart(Message):
     given: dict[str, Value] = {}
     resumed_from: UUID | None = None
     options: RunOptions = RunOptions()
+    owner: Owner | None = None
+
+    @property
+    def trigger_key(self) -> str | None:
+        """The `trigger_run_id` as it is told apart from those of other owners; None where there is none."""
+        if self.trigger_run_id is None or self.owner is None:
+            return self.trigger_run_id
+        return f"owner:{self.owner}:{self.trigger_run_id}"
 
     @property
     def digest(self) -> str:
         """A digest that is equal for commands that ask for the same, whatever the ids of their runs."""
-        content = self.model_dump(mode="json", exclude={"run_id"})
+        left_out = {"run_id"} if self.owner else {"run_id", "owner"}  # as it was before there were owners
+        content = self.model_dump(mode="json", exclude=left_out)
         return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -13,6 +13,7 @@ from shared.contracts.base import SCHEMA_VERSION, Contract
 from shared.contracts.commands import RunStart
 from shared.contracts.errors import Problem
 from shared.contracts.events import Usage
+from shared.contracts.owners import Owner
 from shared.contracts.run_options import Scope
 from shared.contracts.states import NodeStatus, RunStatus
 from shared.contracts.values import RecordValue, Value
@@ -22,19 +23,21 @@ MAX_EXPLAINED = 100
 
 
 class GetRun(Contract):
-    """Ask for one run with its nodes."""
+    """Ask for one run with its nodes; with an `owner`, only if it is theirs."""
 
     schema_version: int = SCHEMA_VERSION
     kind: Literal["run.get"] = "run.get"
     run_id: UUID
+    owner: Owner | None = None
 
 
 class ListRuns(Contract):
-    """Ask for the newest runs, of one workflow or of all."""
+    """Ask for the newest runs, of one workflow or of all, of one owner or of all."""
 
     schema_version: int = SCHEMA_VERSION
     kind: Literal["runs.list"] = "runs.list"
     workflow_id: UUID | None = None
+    owner: Owner | None = None
     limit: int = Field(default=50, ge=1, le=MAX_PAGE)
 
 
@@ -47,15 +50,24 @@ class GetCommand(Contract):
 
 
 class FindOutputs(Contract):
-    """Ask for the newest output of each of these nodes in any run of a workflow."""
+    """Ask for the newest output of each of these nodes in any run of a workflow; with an `owner`, in any of theirs."""
 
     schema_version: int = SCHEMA_VERSION
     kind: Literal["outputs.find"] = "outputs.find"
     workflow_id: UUID
     node_ids: tuple[str, ...]
+    owner: Owner | None = None
 
 
-HistoryQuery = GetRun | ListRuns | GetCommand | FindOutputs
+class FindEnds(Contract):
+    """Ask which of these runs have ended, and what they cost."""
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["ends.find"] = "ends.find"
+    run_ids: tuple[UUID, ...]
+
+
+HistoryQuery = GetRun | ListRuns | GetCommand | FindOutputs | FindEnds
 Query = Annotated[HistoryQuery, Field(discriminator="kind")]
 
 
@@ -116,6 +128,7 @@ class RunView(Contract):
     trigger_run_id: str | None = None
     resumed_from: UUID | None = None
     scope: Scope = Scope.FULL
+    owner: Owner | None = None
     created_at: datetime | None = None
     finished_at: datetime | None = None
     total_nodes: int = 0
@@ -153,6 +166,20 @@ class OutputsReply(Contract):
     """The answer to FindOutputs, by node id; nodes that have never succeeded are missing."""
 
     outputs: dict[str, Value] = {}
+
+
+class RunEnd(Contract):
+    """What is known of a run's end. `cost` is in US dollars, and known once it has ended."""
+
+    run_id: UUID
+    ended: bool
+    cost: float = 0.0
+
+
+class EndsReply(Contract):
+    """The answer to FindEnds; runs that the tracker does not know are missing."""
+
+    runs: tuple[RunEnd, ...] = ()
 
 
 class Reason(Contract):

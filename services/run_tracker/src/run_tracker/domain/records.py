@@ -15,6 +15,7 @@ from shared.contracts.base import Contract
 from shared.contracts.commands import RunStart
 from shared.contracts.errors import Problem
 from shared.contracts.events import Usage
+from shared.contracts.owners import Owner
 from shared.contracts.run_options import Scope
 from shared.contracts.states import FINAL_RUN_STATUSES, NodeStatus, RunStatus
 from shared.contracts.values import RecordValue, Value
@@ -133,6 +134,7 @@ class RunRecord(Record):
     trigger_run_id: str | None = None
     resumed_from: UUID | None = None
     scope: Scope | None = None
+    owner: Owner | None = None
     command: RunStart | None = None
     created_at: datetime | None = None
     finished_at: datetime | None = None

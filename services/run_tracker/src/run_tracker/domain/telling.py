@@ -105,6 +105,7 @@ def _run_taken(event: _Taken) -> RunRecord:
         trigger_run_id=event.trigger_run_id,
         resumed_from=event.resumed_from,
         scope=event.command and event.command.scope,
+        owner=event.command and event.command.owner,
         command=event.command,
         created_at=event.at,
         total_nodes=len(event.nodes),
