@@ -254,7 +254,7 @@ async def test_a_run_is_resumed_once_under_one_name(client, services):
 
 async def test_a_name_that_a_run_of_another_door_has_is_told_to_whoever_watches(client, services, publisher):
     graph = WorkflowGraph(nodes=(Node(id="a", type="text"),))
-    other = RunStart(run_id=uuid4(), graph=graph, trigger_run_id="taken")
+    other = RunStart(run_id=uuid4(), graph=graph, trigger_run_id="taken", owner=LOCAL_OWNER)
     await publisher.publish(other)
 
     async def is_known():

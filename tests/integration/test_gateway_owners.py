@@ -146,6 +146,13 @@ async def test_a_key_that_was_revoked_or_has_expired_lets_nobody_in(gateway):
     problem(await gateway.client.delete(f"/api/keys/{UUID(int=0)}"), 404, "key_not_found")
 
 
+async def test_the_key_that_is_a_setting_is_not_revoked(client):
+    keys = (await client.get("/api/keys", params={"limit": 200})).json()["keys"]
+    (initial,) = (key for key in keys if key["name"] == "initial")
+    problem(await client.delete(f"/api/keys/{initial['keyId']}"), 409, "initial_key")
+    assert (await client.get("/api/keys")).status_code == 200
+
+
 async def is_shut_out(client):
     return (await client.get("/api/workflows")).status_code == 401
 

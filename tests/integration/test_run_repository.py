@@ -203,9 +203,12 @@ async def test_an_output_of_a_run_that_goes_on_is_found(repository):
 async def test_outputs_and_lists_are_read_from_indexes(repository, database):
     await record(repository, EVENTS)
     plans = [
-        (statements._FIND_OUTPUTS, [WORKFLOW_ID, ["a"]], "node_execution_newest_output"),
-        (statements._LIST_RUNS, [10], "workflow_run_created_at"),
-        (statements._LIST_RUNS_OF_WORKFLOW, [10, WORKFLOW_ID], "workflow_run_newest"),
+        (statements._FIND_OUTPUTS, [WORKFLOW_ID, ["a"], None], "node_execution_newest_output"),
+        (statements._FIND_OUTPUTS, [WORKFLOW_ID, ["a"], "shop"], "node_execution_newest_output"),
+        (statements._list_sql(), [10], "workflow_run_created_at"),
+        (statements._list_sql("workflow_id"), [10, WORKFLOW_ID], "workflow_run_newest"),
+        (statements._list_sql("workflow_id", "owner"), [10, WORKFLOW_ID, "shop"], "workflow_run_"),
+        (statements._list_sql("owner"), [10, "shop"], "workflow_run_of_owner"),
     ]
     async with database.transaction() as connection:
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")

@@ -11,7 +11,9 @@ from gateway.authentication import Gate
 from gateway.dependencies import Dependencies
 from gateway.domain.callers import KeyScope
 from gateway.explanations import Explanations
+from gateway.links import Links
 from gateway.live import LiveEvents
+from gateway.pictures import Pictures
 from gateway.plans import Plans
 from gateway.request_rates import RequestRates
 from gateway.runs import Runs
@@ -23,6 +25,9 @@ KEYS = {
     scope: ApiKey(name=scope, owner="somebody", scopes=frozenset({scope}), key_id=UUID(int=number))
     for number, scope in enumerate(KeyScope)
 }
+
+
+SECRETS = ("a secret for tests",)
 
 
 def bearer(key):
@@ -42,6 +47,8 @@ def new_dependencies(assets):
         explanations=create_autospec(Explanations, instance=True),
         live=LiveEvents(),
         uploads=Uploads(assets),
+        pictures=Pictures(assets),
+        links=Links(SECRETS),
     )
     for name in ("workflows", "plans", "starts", "runs", "explanations"):
         part = getattr(dependencies, name)

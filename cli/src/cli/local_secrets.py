@@ -4,7 +4,7 @@ import secrets
 
 from pydantic import SecretStr
 
-from shared.embedded.secrets_file import read_or_create
+from shared.embedded.secrets_file import read_or_create, write_private
 from shared.settings import API_KEY_FILE, URL_SECRETS_FILE, Settings
 
 _RANDOM_BYTES = 32
@@ -13,15 +13,18 @@ _RANDOM_BYTES = 32
 def with_local_secrets(settings: Settings) -> Settings:
     """Return the settings with an API key and a secret for links, each made once and kept in the folder of the stack.
 
-    What was set stays. The files can be read by their owner only.
+    What was set stays, and a key that was set is kept there, too: so `weft` finds it in whatever terminal. The files
+    can be read by their owner only.
     """
-    makers = {"api_key": (API_KEY_FILE, _api_key), "url_secrets": (URL_SECRETS_FILE, _secret)}
-    made = {
-        name: SecretStr(read_or_create(settings.home / file, make))
-        for name, (file, make) in makers.items()
-        if getattr(settings, name) is None
-    }
-    return settings.model_copy(update=made)
+    key_file, secrets_file = settings.home / API_KEY_FILE, settings.home / URL_SECRETS_FILE
+    if settings.api_key is not None:
+        write_private(key_file, settings.api_key.get_secret_value())
+    return settings.model_copy(
+        update={
+            "api_key": settings.api_key or SecretStr(read_or_create(key_file, _api_key)),
+            "url_secrets": settings.url_secrets or SecretStr(read_or_create(secrets_file, _secret)),
+        }
+    )
 
 
 def _api_key() -> str:

@@ -109,6 +109,18 @@ class Settings(BaseSettings):
             )
         return value
 
+    def require_secret(self, name: str) -> str:
+        """Return the secret of that field; raise InvalidInputError naming the variable if there is none."""
+        value: SecretStr | None = getattr(self, name)
+        if value is None:
+            raise invalid(
+                "setting_missing",
+                f"{_PREFIX}{name.upper()} is not set",
+                where=str(self.home),
+                fix="set it to a random text: openssl rand -hex 32; the local stack makes its own: weft dev",
+            )
+        return value.get_secret_value()
+
 
 def strong_secret(secret: SecretStr, variable: str) -> str:
     """Return a secret that cannot be guessed; raise InvalidInputError `weak_secret` for one like `changeme`."""

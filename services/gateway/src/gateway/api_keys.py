@@ -33,7 +33,10 @@ SELECT * FROM gateway.api_key
 WHERE digest = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
 _LIST = "SELECT * FROM gateway.api_key ORDER BY created_at DESC, key_id LIMIT $1"
-_REVOKE = "UPDATE gateway.api_key SET revoked_at = coalesce(revoked_at, now()) WHERE key_id = $1 RETURNING *"
+_REVOKE = """
+UPDATE gateway.api_key SET revoked_at = CASE WHEN NOT is_initial THEN coalesce(revoked_at, now()) END
+WHERE key_id = $1 RETURNING *
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +95,17 @@ class ApiKeys:
         return tuple(map(_key, await self._fetch(_LIST, limit)))
 
     async def revoke(self, key_id: UUID) -> ApiKey:
-        """End a key for good, and return it; raise `key_not_found`."""
+        """End a key for good, and return it; raise `key_not_found`, or `initial_key` for the one that is a setting."""
         rows = await self._fetch(_REVOKE, key_id)
         if not rows:
             raise invalid("key_not_found", f"there is no key {key_id}", where="keyId")
+        if rows[0]["is_initial"]:
+            raise invalid(
+                "initial_key",
+                "this key is a setting of the gateway",
+                where="keyId",
+                fix="change WEFT_API_KEY, and start the gateway again",
+            )
         return _key(rows[0])
 
     async def _fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:

@@ -9,7 +9,9 @@ from gateway.api_keys import ApiKeys
 from gateway.authentication import Gate
 from gateway.domain.callers import Caller
 from gateway.explanations import Explanations
+from gateway.links import Links
 from gateway.live import LiveEvents
+from gateway.pictures import Pictures
 from gateway.plans import Plans
 from gateway.runs import Runs
 from gateway.starts import Starts
@@ -30,6 +32,8 @@ class Dependencies:
     explanations: Explanations
     live: LiveEvents
     uploads: Uploads
+    pictures: Pictures
+    links: Links
 
     def seen_by(self, caller: Caller) -> "Dependencies":
         """Return all of it as a caller sees it: of what belongs to others, nothing is there."""

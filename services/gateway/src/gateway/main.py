@@ -1,21 +1,24 @@
 """The gateway's process: its connections, its HTTP application, its health."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
 from prometheus_client import CollectorRegistry, Gauge
+from pydantic import SecretStr
 
 from gateway.api_keys import ApiKeys
 from gateway.app import create_app
 from gateway.authentication import Gate
 from gateway.dependencies import Dependencies
 from gateway.explanations import Explanations
+from gateway.links import Links
 from gateway.live import LiveEvents
 from gateway.orchestrator_client import OrchestratorClient
+from gateway.pictures import Pictures
 from gateway.plans import Plans
 from gateway.request_rates import RequestRates
 from gateway.run_limits import RunLimits
@@ -44,6 +47,7 @@ CHECK_SECONDS = 3.0
 async def create_service(settings: Settings) -> AsyncGenerator[Service]:
     """Yield the running gateway; raise UnavailableError if the database, the broker or the assets are not there."""
     amqp_url, patience = settings.require("amqp_url"), settings.startup_timeout
+    secrets = _url_secrets(settings)
     assets = AssetStore.from_url(settings.require("assets_url"))
     await assets.check()
     async with AsyncExitStack() as stack:
@@ -54,7 +58,7 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         connection = await stack.enter_async_context(connect(amqp_url, name=f"{NAME} live", patience=patience))
         await _check_topology(connection)
         requests = await Requests.start(await _channel(connection), asker=NAME)
-        dependencies = _dependencies(database, publisher, requests, assets)
+        dependencies = _dependencies(database, publisher, requests, assets, secrets)
         if settings.api_key is not None:
             await dependencies.keys.set_initial(strong_secret(settings.api_key, "WEFT_API_KEY"))
         live, runs = dependencies.live, dependencies.runs
@@ -69,11 +73,13 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
             Check("broker", lambda: _broker_answers(connection)),
             Check("assets", lambda: _assets_answer(assets)),
         ]
-        app = create_app(dependencies, health_routes(checks, _registry(live)))
+        app = create_app(dependencies, health_routes(checks, _registry(live)), cors_origins=_origins(settings))
         yield Service(app, background=(dependencies.starts.keep_pruned,), on_stop=live.close)
 
 
-def _dependencies(database: Database, publisher: Publisher, requests: Requests, assets: AssetStore) -> Dependencies:
+def _dependencies(
+    database: Database, publisher: Publisher, requests: Requests, assets: AssetStore, secrets: Sequence[str]
+) -> Dependencies:
     workflows, tracker, keys = Workflows(database), TrackerClient(requests), ApiKeys(database)
     runs = Runs(publisher, tracker)
     return Dependencies(
@@ -86,6 +92,8 @@ def _dependencies(database: Database, publisher: Publisher, requests: Requests, 
         explanations=Explanations(OrchestratorClient(requests), runs),
         live=LiveEvents(),
         uploads=Uploads(assets),
+        pictures=Pictures(assets),
+        links=Links(secrets),
     )
 
 
@@ -117,6 +125,16 @@ async def _assets_answer(assets: AssetStore) -> bool:
     except UnavailableError:
         return False
     return True
+
+
+def _url_secrets(settings: Settings) -> list[str]:
+    """Return what links are signed with; raise `setting_missing`, or `weak_secret` for one that can be guessed."""
+    secrets = settings.require_secret("url_secrets").split(",")
+    return [strong_secret(SecretStr(secret.strip()), "WEFT_URL_SECRETS") for secret in secrets]
+
+
+def _origins(settings: Settings) -> list[str]:
+    return [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
 
 
 def _registry(live: LiveEvents) -> CollectorRegistry:

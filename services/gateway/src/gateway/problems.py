@@ -40,6 +40,7 @@ _STATUS_OF_CODE: Mapping[str, HTTPStatus] = MappingProxyType(
         "run_finished": HTTPStatus.CONFLICT,
         "run_not_finished": HTTPStatus.CONFLICT,
         "command_not_kept": HTTPStatus.CONFLICT,
+        "initial_key": HTTPStatus.CONFLICT,
     }
 )
 _DESCRIPTIONS: Mapping[HTTPStatus, str] = MappingProxyType(
@@ -57,11 +58,13 @@ _DESCRIPTIONS: Mapping[HTTPStatus, str] = MappingProxyType(
         HTTPStatus.TOO_MANY_REQUESTS: "The key is over a limit: `rate_limited`, `too_many_runs`. Try again later.",
         HTTPStatus.CONFLICT: (
             "The name belongs to something else (`workflow_conflict`, `run_conflict`, `trigger_conflict`), or the run"
-            " is in no state for this (`run_finished`, `run_not_finished`, `command_not_kept`)."
+            " is in no state for this (`run_finished`, `run_not_finished`, `command_not_kept`), or the key is"
+            " a setting (`initial_key`)."
         ),
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
             "The body is over the limit (`file_too_large`), or what a run would be started with is (`start_too_large`)."
         ),
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "There is no such part of the picture: `range_not_satisfiable`.",
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The content is no accepted picture: `unsupported_format`.",
         HTTPStatus.UNPROCESSABLE_ENTITY: "The input cannot be used; all problems are named at once.",
         HTTPStatus.SERVICE_UNAVAILABLE: "Something that is needed is away; nothing was done. Try again later.",
@@ -101,9 +104,7 @@ def problem_response(
         detail=problems[0].message,
         problems=tuple(problems[:MAX_PROBLEMS]),
     )
-    # Else the server would go on to receive a body that is over the limit, however long.
-    close = {"Connection": "close"} if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE else {}
-    return Response(details.to_json(), status, {**(headers or {}), **close}, MEDIA_TYPE)
+    return Response(details.to_json(), status, headers, MEDIA_TYPE)
 
 
 def problem_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from shared.contracts.base import Contract
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.queries import RunView
 from shared.contracts.run_options import RunOptions, Scope
-from shared.contracts.values import AssetRef, Value, ValueType
+from shared.contracts.values import Value, ValueType
 
 MAX_TRIGGER_LENGTH = 200
 
@@ -136,12 +136,6 @@ class RunList(Contract):
     """Runs without their nodes, newest first."""
 
     runs: tuple[RunView, ...]
-
-
-class UploadView(Contract):
-    """An uploaded picture; the same bytes always get the same reference."""
-
-    asset: AssetRef
 
 
 class InputHandleView(Contract):

@@ -70,6 +70,14 @@ _ADD_LATE = _insert_sql("late_result", _LATE_KEY, LateRecord.model_fields) + "ON
 # Commands may be large: only who asks for one reads it.
 _RUN = f"SELECT {', '.join(RunView.model_fields.keys() - {'nodes'})} FROM run_tracker.workflow_run"  # noqa: S608
 _NEWEST = "ORDER BY created_at DESC NULLS LAST, run_id LIMIT $1"
+
+
+def _list_sql(*columns: str) -> str:
+    """Return the statement that lists the newest runs, $1 at most, that have these values, from $2 on."""
+    conditions = " AND ".join(f"{column} = ${number}" for number, column in enumerate(columns, 2))
+    return f"{_RUN} {'WHERE' if conditions else ''} {conditions} {_NEWEST}"
+
+
 _GET_RUN = f"{_RUN} WHERE run_id = $1 AND ($2::text IS NULL OR owner = $2)"
 _GET_ENDS = """
 SELECT run_id, status = ANY($2::text[]) AS ended, coalesce(cost, 0) AS cost FROM run_tracker.workflow_run
@@ -123,10 +131,8 @@ class RunRepository:
         """Return the newest runs, of one workflow or of all, of one owner or of all, without their nodes."""
         wanted = {"workflow_id": workflow_id, "owner": owner}
         filters = {column: value for column, value in wanted.items() if value is not None}
-        conditions = [f"{column} = ${number}" for number, column in enumerate(filters, 2)]
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(f"{_RUN} {where} {_NEWEST}", limit, *filters.values())
+            rows = await connection.fetch(_list_sql(*filters), limit, *filters.values())
         return tuple(RunView.model_validate(_known(row), by_name=True) for row in rows)
 
     async def command(self, run_id: UUID) -> RunStart | None:

@@ -46,7 +46,9 @@ async def list_keys(connected: Connected, limit: Limit = 50) -> KeyList:
     return KeyList(keys=tuple(map(_view, await connected.keys.newest(limit))))
 
 
-@router.delete("/{keyId}", response_model_exclude_none=True, responses=problem_responses(HTTPStatus.NOT_FOUND))
+@router.delete(
+    "/{keyId}", response_model_exclude_none=True, responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+)
 async def revoke_key(key_id: KeyId, connected: Connected) -> KeyView:
     """End a key for good; within some seconds nobody gets in with it any more."""
     return _view(await connected.keys.revoke(key_id))
