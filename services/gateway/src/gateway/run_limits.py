@@ -66,10 +66,11 @@ class RunLimits:
         limits = caller.limits
         if _are_none(limits):
             return command
+        if limits.daily_budget is None:
+            await self._take_a_place(caller, command.run_id)
+            return command
         await self._learn_ends(caller.key_id)
         use = await self._patience.in_time(self._take(caller, command.run_id))
-        if limits.daily_budget is None:
-            return command
         return bounded(command, limits.daily_budget - use.spent)
 
     async def release(self, caller: Caller, run_id: UUID) -> None:
@@ -81,6 +82,14 @@ class RunLimits:
     async def _remove(self, run_id: UUID) -> None:
         async with self._database.transaction() as connection:
             await connection.execute(_REMOVE, run_id)
+
+    async def _take_a_place(self, caller: Caller, run_id: UUID) -> None:
+        """Count a run in; what has become of earlier ones is asked only where there seems to be no place."""
+        try:
+            await self._patience.in_time(self._take(caller, run_id))
+        except LimitedError:
+            await self._learn_ends(caller.key_id)
+            await self._patience.in_time(self._take(caller, run_id))
 
     async def _learn_ends(self, key_id: UUID) -> None:
         rows = await self._patience.in_time(self._open_runs(key_id))
