@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import httpx2
@@ -22,7 +23,7 @@ ALARM_SECONDS = 120.0 * FACTOR  # at full scale; else as long as it takes to see
 GRAPH = {"nodes": [{"id": "ask", "type": "llm", "params": {"userMessage": "?"}}], "edges": []}
 ALARMS: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "memory": (("set_vm_memory_high_watermark", "0"), ("set_vm_memory_high_watermark", "0.4")),
-    "disk": (("set_disk_free_limit", "1000TB"), ("set_disk_free_limit", "50MB")),
+    "disk": (("set_disk_free_limit", "100000GB"), ("set_disk_free_limit", "50MB")),
 }
 
 
@@ -55,21 +56,27 @@ async def check_that_nothing_can_be_started(system, api, path, name):
     assert (await answered(api.get("/api/workflows"))).status_code == 200
 
 
+@asynccontextmanager
+async def alarmed(system, alarm):
+    raise_alarm, clear_alarm = ALARMS[alarm]
+    await in_thread(system.servers.control_broker, *raise_alarm)
+    try:
+        yield
+    finally:
+        await in_thread(system.servers.control_broker, *clear_alarm)
+
+
 @pytest.mark.parametrize("alarm", ALARMS)
 async def test_while_the_broker_holds_publishers_nothing_is_lost_and_then_all_goes_on(system, measured, alarm):
-    raise_alarm, clear_alarm = ALARMS[alarm]
     await system.fleet.run_only(*SERVICES)
     load, name = system.load(width=10), f"{alarm}-{uuid4()}"
     async with api_of(system) as api, system.fleet.kept_alive(*SERVICES), load.applied():
         workflow = (await api.post("/api/workflows", json={"graph": GRAPH})).json()
         path = f"/api/workflows/{workflow['id']}/execute"
         await load.reach(10, within=60)
-        await in_thread(system.servers.control_broker, *raise_alarm)
-        try:
+        async with alarmed(system, alarm):
             await check_that_nothing_can_be_started(system, api, path, name)
             await asyncio.sleep(ALARM_SECONDS if is_full() else 0)
-        finally:
-            await in_thread(system.servers.control_broker, *clear_alarm)
         before = load.ended
         await load.reach(before + 10, within=BACK_SECONDS)
         run = await answered(api.post(path, json={"triggerRunId": name}))

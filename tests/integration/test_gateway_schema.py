@@ -22,7 +22,7 @@ SECONDS = 600
 async def test_every_answer_is_documented(client, services, tmp_path, phase):
     # A stream of events ends when its run does: that is what other tests wait for.
     process = await asyncio.create_subprocess_exec(
-        *(Path(sys.executable).with_name("st"), "run", f"{client.base_url}openapi.json"),
+        *(Path(sys.executable).with_name("st"), "run", str(client.base_url.join("/openapi.json"))),
         *("--url", str(client.base_url), "--header", f"Authorization: {client.headers['Authorization']}"),
         *("--phases", phase, "--checks", ",".join(CHECKS), "--exclude-operation-id", "watch_run"),
         *("--max-examples", str(EXAMPLES), "--seed", "1", "--request-timeout", "30", "--warnings", "off"),

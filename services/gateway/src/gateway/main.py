@@ -10,6 +10,7 @@ from aio_pika.exceptions import AMQPError
 from prometheus_client import CollectorRegistry, Gauge
 from pydantic import SecretStr
 
+from gateway.allocator import return_large_blocks
 from gateway.api_keys import ApiKeys
 from gateway.app import create_app
 from gateway.authentication import Gate
@@ -146,4 +147,5 @@ def _registry(live: LiveEvents) -> CollectorRegistry:
 
 def main() -> None:
     """Run the gateway."""
+    return_large_blocks()
     run(NAME, create_service)

@@ -8,13 +8,13 @@ from enum import StrEnum
 from anyio import CapacityLimiter
 
 from shared.assets import AssetStore, key_of_name
-from shared.contracts.errors import invalid
-from shared.images import downscaled_data_uri, encode, media_type, open_upright
+from shared.contracts.errors import InvalidInputError, invalid
+from shared.images import MEDIA_TYPES, ImageInfo, downscaled_data_uri, encode, media_type, open_upright
 from shared.threads import run_in_thread
 
 PIECE_BYTES = 1024 * 1024
 CONCURRENT_RENDERINGS = 1  # each may hold a decoded picture of 200 MB, and a smaller one
-_MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+_MEDIA_TYPES = {ImageInfo(kind, 1, 1).extension: kind for kind in MEDIA_TYPES}
 _THUMBNAIL = "jpg"
 
 
@@ -55,6 +55,8 @@ class Pictures:
     async def find(self, name: str, size: PictureSize) -> Picture:
         """Return a picture in a size; raise `asset_not_found`, or what is wrong with a stored file."""
         source, extension = key_of_name(name), name.rpartition(".")[2]
+        if extension not in _MEDIA_TYPES:
+            raise _not_found()
         is_thumbnail = size not in {PictureSize.ORIGINAL, PictureSize.FULL}
         shown = _THUMBNAIL if is_thumbnail else extension
         key = source if size is PictureSize.ORIGINAL else f"renditions/{size}/{name.partition('.')[0]}.{shown}"
@@ -87,5 +89,5 @@ def _rendered(data: bytes, size: PictureSize) -> bytes:
     return base64.b64decode(downscaled_data_uri(data, max_side=int(size)).partition(",")[2])
 
 
-def _not_found() -> Exception:
+def _not_found() -> InvalidInputError:
     return invalid("asset_not_found", "there is no such picture", where="path.name", fix="upload it again")

@@ -19,7 +19,7 @@ from shared.contracts.node_types import REGISTRY
 from shared.contracts.queries import NodeView, RunView
 from shared.contracts.values import ImageValue, RecordValue, Value
 
-Name = Annotated[str, Path(pattern=r"^[0-9a-f]{64}\.(jpg|png|webp)$", description="digest and extension")]
+Name = Annotated[str, Path(pattern=r"^[0-9a-f]{64}\.[a-z]{2,5}$", description="digest and extension")]
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
 _SENT = {"content": {"image/*": _PICTURE}}
 
@@ -59,16 +59,20 @@ async def get_picture(  # noqa: PLR0917 -- FastAPI names them
     connected: Dependencies = request.app.state.dependencies  # as nobody in particular: the signature is the key
     left = connected.links.check(name, size, expires, signature)
     picture = await connected.pictures.find(name, size)
-    headers = {
-        "ETag": picture.tag,
-        "Accept-Ranges": "bytes",
-        "Cache-Control": f"private, max-age={left}, immutable",
-        "Cross-Origin-Resource-Policy": "cross-origin",
-    }
+    headers = _headers(picture, left)
     if picture.tag in [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     asked = range_ if if_range in (None, picture.tag) else None
     return _sent(connected, picture, asked, headers)
+
+
+def _headers(picture: Picture, seconds: int) -> dict[str, str]:
+    return {
+        "ETag": picture.tag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": f"private, max-age={seconds}, immutable",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
 
 
 def _sent(connected: Dependencies, picture: Picture, asked: str | None, headers: dict[str, str]) -> Response:
