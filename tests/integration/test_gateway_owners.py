@@ -13,13 +13,11 @@ from gateway.app import openapi_document
 from shared.contracts.commands import RunStart
 from shared.contracts.graph import read_graph
 
-OPERATIONS = [
-    pytest.param(method.upper(), path, id=f"{method} {path}")
-    for path, methods in openapi_document()["paths"].items()
-    for method in methods
+OPERATIONS: list[tuple[str, str]] = [
+    (method.upper(), path) for path, methods in openapi_document()["paths"].items() for method in methods
 ]
-ABOUT_SOMETHING = [item for item in OPERATIONS if "{" in item.values[1]]
-LISTS = [item for item in OPERATIONS if item.values[0] == "GET" and "{" not in item.values[1]]
+ABOUT_SOMETHING = [item for item in OPERATIONS if "{" in item[1]]
+LISTS = [item for item in OPERATIONS if item[0] == "GET" and "{" not in item[1]]
 NOT_OWNED = {"/api/node-types", "/api/keys"}  # the former is everybody's, the latter the administrators'
 SIGNED = "/assets/"  # who was given a link may follow it
 
@@ -72,7 +70,7 @@ async def things(alice, services):
 
 
 async def test_what_belongs_to_others_is_not_found_on_any_route(alice, bob, things):
-    for method, path in (item.values for item in ABOUT_SOMETHING):
+    for method, path in ABOUT_SOMETHING:
         if path.startswith((*NOT_OWNED, SIGNED)):
             continue
         names = {name: things[name] for name in ("workflowId", "runId") if f"{{{name}}}" in path}
@@ -86,7 +84,7 @@ async def test_what_belongs_to_others_is_not_found_on_any_route(alice, bob, thin
 
 
 async def test_what_belongs_to_others_is_in_no_list(bob, things):
-    for _, path in (item.values for item in LISTS):
+    for _, path in LISTS:
         if path in NOT_OWNED or not path.startswith("/api/"):
             continue
         (listed,) = (await bob.get(path)).json().values()

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.unit.gateway_app import client_of, new_dependencies, problem
 
 from shared.assets import AssetStore
-from shared.contracts.validation import MAX_NODES
+from shared.contracts.graph import MAX_NODES
 
 
 @pytest.fixture

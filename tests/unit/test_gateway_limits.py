@@ -54,12 +54,13 @@ async def test_a_client_that_takes_no_part_of_its_answer_is_left(monkeypatch):
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    async def send(message):
+    async def never(*_):
         await asyncio.Event().wait()
+        raise AssertionError
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     with pytest.raises(ConnectionAbortedError):
-        await BodyLimit(app)(scope, asyncio.Event().wait, send)
+        await BodyLimit(app)(scope, never, never)
 
 
 @pytest.mark.parametrize("path", ["/api/workflows", "/api/nowhere", "/openapi.json", "/nowhere"])

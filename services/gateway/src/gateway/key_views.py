@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from gateway.domain.callers import KeyScope
 from gateway.views import RequestBody
@@ -16,6 +16,10 @@ MAX_REQUESTS_PER_MINUTE = 1_000_000
 
 class KeyDraft(RequestBody):
     """A key to make. `dailyBudget` is in US dollars; what is left out is not limited."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "the shop's backend", "owner": "shop", "concurrentRuns": 20}]}
+    )
 
     name: str = Field(min_length=1, max_length=200, description="for people")
     owner: Owner
