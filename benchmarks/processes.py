@@ -1,5 +1,6 @@
 """The processes of a benchmark: started here, waited for, stopped by their ids at the end."""
 
+import secrets
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -65,6 +66,7 @@ def wait_until_ready(server: Server, url: str) -> None:
 def _variables(settings: Settings, port: int) -> dict[str, str]:
     addresses = {f"WEFT_{name.upper()}": settings.require(name) for name in ("amqp_url", "database_url", "assets_url")}
     own = {"WEFT_HOME": str(settings.home), "WEFT_LLM_BASE_URL": NO_MODEL, "WEFT_HTTP_PORT": str(port)}
+    own |= {name: secrets.token_urlsafe(32) for name in ("WEFT_API_KEY", "WEFT_URL_SECRETS")}
     return {**addresses, **own}
 
 

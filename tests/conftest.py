@@ -4,10 +4,12 @@ The default is an embedded stack of the tests' own. `--containers` runs the same
 docker-compose.yml names, and adds the tests of docker-compose.yml itself.
 """
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
@@ -15,6 +17,8 @@ from shared.embedded.stack import EmbeddedStack
 from shared.settings import Settings
 from shared.setup import set_up
 
+API_KEY = SecretStr(f"weft_{secrets.token_urlsafe(32)}")  # of the administrator of all gateways of the session
+URL_SECRETS = SecretStr(secrets.token_urlsafe(32))
 POSTGRES_IMAGE = "postgres:17"
 END_TO_END = Path(__file__).parent / "e2e"
 RABBITMQ_IMAGE = "rabbitmq:4-management"
@@ -46,7 +50,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def _embedded(home: Path) -> Iterator[Settings]:
     with EmbeddedStack(home) as urls:
-        yield Settings(home=home, amqp_url=urls.amqp_url, database_url=urls.database_url, assets_url=urls.assets_url)
+        yield Settings(home=home, **urls.model_dump(), api_key=API_KEY, url_secrets=URL_SECRETS)
 
 
 def _containers(home: Path) -> Iterator[Settings]:
@@ -62,6 +66,8 @@ def _containers(home: Path) -> Iterator[Settings]:
             amqp_url=f"amqp://test:test@{_address(rabbitmq, 5672)}/",
             database_url=f"postgresql://postgres:test@{_address(postgres, 5432)}/postgres",
             assets_url=assets.as_uri(),
+            api_key=API_KEY,
+            url_secrets=URL_SECRETS,
             startup_timeout=60,
         )
 

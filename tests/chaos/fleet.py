@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +18,14 @@ MODEL = "offline_model"
 TRACKER = "run_tracker"
 WORKER = "obedient_worker"
 LLM_WORKER = "llm_worker"
+GATEWAY = "gateway"
+API_KEY = secrets.token_hex(32)  # of the gateway
 ORCHESTRATORS = ("orchestrator", "orchestrator_2", "orchestrator_3")
 CRASHING = "crashing_orchestrator"
 _MODULES = {
     **dict.fromkeys(ORCHESTRATORS, "orchestrator.main"),
     TRACKER: "run_tracker.main",
+    GATEWAY: "gateway.main",
     WORKER: "tests.chaos.obedient_worker",
     LLM_WORKER: "llm_worker.main",
     f"{LLM_WORKER}_2": "llm_worker.main",
@@ -152,6 +156,7 @@ class Fleet:
         addresses = {name: self._settings.require(name) for name in ("amqp_url", "database_url", "assets_url")}
         addresses["llm_base_url"] = f"{self.url(MODEL)}/v1"
         own = {"WEFT_HOME": str(self._settings.home), "WEFT_LLM_CONCURRENCY": str(self._llm_concurrency)}
+        own |= {"WEFT_API_KEY": API_KEY, "WEFT_URL_SECRETS": secrets.token_hex(32)}
         return {**own, **{f"WEFT_{name.upper()}": address for name, address in addresses.items()}}
 
 

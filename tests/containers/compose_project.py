@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Generator
@@ -16,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 SERVICES = ("orchestrator", "run_tracker", "crop_worker", "llm_worker", "offline-model", "gateway")
 WORKFLOW = ROOT / "docs/examples/workflow.json"
 PHOTO = ROOT / "docs/examples/photo.jpg"
+
+SECRETS = {name: secrets.token_hex(32) for name in ("WEFT_API_KEY", "WEFT_URL_SECRETS")}
 
 _COMMAND_SECONDS = 600
 
@@ -36,7 +39,7 @@ class ComposeProject:
         # The settings of whoever runs the tests, in the environment or in a file .env, must not reach the containers.
         command = ["docker", "compose", "--project-name", self.name, "--env-file", os.devnull, *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("WEFT_", "COMPOSE_"))}
-        return _run(command, {**environment, "WEFT_GATEWAY_PORT": "0"})
+        return _run(command, {**environment, **SECRETS, "WEFT_GATEWAY_PORT": "0"})
 
     def start(self, *options: str) -> None:
         """Return when all services are healthy; on failure, tell what the containers logged."""
@@ -57,7 +60,7 @@ class ComposeProject:
     def weft(self, *arguments: str) -> Any:
         """Run the weft command against this project's gateway, and return the JSON that it prints."""
         command = [str(Path(sys.executable).with_name("weft")), *arguments, "-o", "json"]
-        return json.loads(_run(command, {**os.environ, "WEFT_GATEWAY_URL": self.gateway_url}))
+        return json.loads(_run(command, {**os.environ, **SECRETS, "WEFT_GATEWAY_URL": self.gateway_url}))
 
     def execute_example(self) -> Any:
         """Run the example workflow on the example photo to its end, and return the run."""

@@ -37,7 +37,12 @@ def system(running_system: System) -> Iterator[System]:
 def start(system: System) -> Callable[..., "subprocess.Popen[str]"]:
     """Return a function that starts `weft` in the folder of the running system."""
     settings = system.supervisor.settings
-    known = {"WEFT_HOME": str(settings.home), "WEFT_AMQP_URL": settings.amqp_url or ""}
+    assert settings.api_key
+    known = {
+        "WEFT_HOME": str(settings.home),
+        "WEFT_AMQP_URL": settings.amqp_url or "",
+        "WEFT_API_KEY": settings.api_key.get_secret_value(),
+    }
     env = {name: value for name, value in os.environ.items() if not name.startswith("WEFT_")} | known
     weft, pipe = Path(sys.executable).with_name("weft"), subprocess.PIPE
 

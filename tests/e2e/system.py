@@ -25,7 +25,10 @@ class System:
     @property
     def api(self) -> httpx2.Client:
         """A client of the gateway, on a connection of its own: the gateway may have been killed since the last."""
-        return httpx2.Client(base_url=self.supervisor.service_url(GATEWAY), timeout=PATIENCE)
+        key = self.supervisor.settings.api_key
+        assert key
+        headers = {"Authorization": f"Bearer {key.get_secret_value()}"}
+        return httpx2.Client(base_url=self.supervisor.service_url(GATEWAY), timeout=PATIENCE, headers=headers)
 
     def close(self) -> None:
         """Close the connection to the model stand-in."""

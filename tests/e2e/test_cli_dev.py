@@ -14,8 +14,12 @@ from shared.embedded.processes import clean_environment
 @pytest.fixture
 def dev(stack, tmp_path):
     """One on the broker and the database of the tests."""
-    addresses = {"WEFT_AMQP_URL": stack.amqp_url, "WEFT_DATABASE_URL": stack.database_url}
-    dev = Dev(tmp_path / "home", clean_environment("WEFT_") | addresses)
+    known = {
+        "WEFT_AMQP_URL": stack.amqp_url,
+        "WEFT_DATABASE_URL": stack.database_url,
+        "WEFT_API_KEY": stack.api_key.get_secret_value(),
+    }
+    dev = Dev(tmp_path / "home", clean_environment("WEFT_") | known)
     yield dev
     dev.close()
 

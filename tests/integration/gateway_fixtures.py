@@ -36,7 +36,8 @@ async def gateway_process(settings):
     async with asyncio.timeout(30):
         address = await ready_address(process.stderr)
     draining = asyncio.create_task(process.stderr.read())
-    async with httpx2.AsyncClient(base_url=address, timeout=20, trust_env=False) as client:
+    key = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
+    async with httpx2.AsyncClient(base_url=address, timeout=20, trust_env=False, headers=key) as client:
         gateway = GatewayProcess(process, client)
         try:
             yield gateway
@@ -47,7 +48,9 @@ async def gateway_process(settings):
 
 def environment(settings):
     names = ("home", "amqp_url", "database_url", "assets_url")
-    return {f"WEFT_{name.upper()}": str(getattr(settings, name)) for name in names}
+    secrets = {name: getattr(settings, name).get_secret_value() for name in ("api_key", "url_secrets")}
+    values = {**{name: getattr(settings, name) for name in names}, **secrets}
+    return {f"WEFT_{name.upper()}": str(value) for name, value in values.items()}
 
 
 async def ready_address(logs):

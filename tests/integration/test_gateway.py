@@ -10,7 +10,18 @@ import httpx2
 import pytest
 from aio_pika.abc import AbstractRobustChannel
 from anyio import move_on_after
-from tests.integration.gateway_client import GRAPH, execute, keep, messages_in, problem, timed, until, watch, watching
+from tests.integration.gateway_client import (
+    GRAPH,
+    execute,
+    keep,
+    messages_in,
+    picture,
+    problem,
+    timed,
+    until,
+    watch,
+    watching,
+)
 from tests.integration.gateway_fixtures import Line, environment, gateway_on_line, gateway_process
 
 from crop_worker.main import create_service as crop_worker
@@ -112,7 +123,7 @@ async def test_a_run_without_its_inputs_is_not_started(client, stack):
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_client_that_sends_too_much_hears_of_it(client, announced):
-    data = bytes(30 * 1024 * 1024)
+    data = picture() + bytes(30 * 1024 * 1024)
 
     async def unannounced():
         for start in range(0, len(data), 65_536):
@@ -125,6 +136,7 @@ async def test_a_client_that_sends_too_much_hears_of_it(client, announced):
 
 async def test_a_client_that_never_stops_sending_is_cut_off(client):
     async def endless():
+        yield picture()
         while True:
             yield bytes(1024 * 1024)
 

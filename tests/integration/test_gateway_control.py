@@ -13,6 +13,7 @@ from gateway.started_runs import PRUNED_AT_ONCE, StartedRun, StartedRuns
 from orchestrator.main import create_service as orchestrator
 from shared.contracts.commands import MAX_START_BYTES, RunStart
 from shared.contracts.graph import Node, WorkflowGraph
+from shared.contracts.owners import LOCAL_OWNER
 from shared.topology import COMMANDS_QUEUE
 
 RUNS = "/api/workflows/runs"
@@ -253,7 +254,7 @@ async def test_a_run_is_resumed_once_under_one_name(client, services):
 
 async def test_a_name_that_a_run_of_another_door_has_is_told_to_whoever_watches(client, services, publisher):
     graph = WorkflowGraph(nodes=(Node(id="a", type="text"),))
-    other = RunStart(run_id=uuid4(), graph=graph, trigger_run_id="taken")
+    other = RunStart(run_id=uuid4(), graph=graph, trigger_run_id="taken", owner=LOCAL_OWNER)
     await publisher.publish(other)
 
     async def is_known():
@@ -304,10 +305,10 @@ async def test_a_start_is_kept_once_for_each_of_its_names(started_runs):
     assert await started_runs.add(first)
     assert not await started_runs.add(first)
     assert await started_runs.add(second)
-    assert await started_runs.find(first.command.run_id, None) == (first,)
-    assert await started_runs.find(None, "two") == (second,)
-    assert len(await started_runs.find(first.command.run_id, "two")) == 2
-    assert await started_runs.find(UUID(int=0), "three") == ()
+    assert await started_runs.find(first.command.run_id, None, LOCAL_OWNER) == (first,)
+    assert await started_runs.find(None, "two", LOCAL_OWNER) == (second,)
+    assert len(await started_runs.find(first.command.run_id, "two", LOCAL_OWNER)) == 2
+    assert await started_runs.find(UUID(int=0), "three", LOCAL_OWNER) == ()
 
 
 async def test_old_starts_are_forgotten(started_runs, stack):
@@ -320,5 +321,5 @@ async def test_old_starts_are_forgotten(started_runs, stack):
     )
     await connection.close()
     assert await started_runs.prune() == PRUNED_AT_ONCE + 1
-    assert await started_runs.find(None, "kept") == (kept,)
+    assert await started_runs.find(None, "kept", LOCAL_OWNER) == (kept,)
     assert await started_runs.prune() == 0

@@ -1,24 +1,14 @@
 """The HTTP API without anything behind it: what is refused, how errors look, what is documented."""
 
 import io
-from unittest.mock import create_autospec
 from uuid import UUID
 
-import httpx2
 import pytest
 from PIL import Image
+from tests.unit.gateway_app import client_of, new_dependencies, problem
 
-from gateway.app import create_app, openapi_document
+from gateway.app import openapi_document
 from gateway.body_limit import LINGER_BYTES, MAX_BODY_BYTES
-from gateway.dependencies import Dependencies
-from gateway.explanations import Explanations
-from gateway.history import History
-from gateway.live import LiveEvents
-from gateway.plans import Plans
-from gateway.runs import Runs
-from gateway.starts import Starts
-from gateway.uploads import Uploads
-from gateway.workflows import Workflows
 from shared.assets import AssetStore
 from shared.contracts.errors import invalid, unavailable
 from shared.contracts.node_types import REGISTRY
@@ -36,22 +26,12 @@ def assets(tmp_path):
 
 @pytest.fixture
 def dependencies(assets):
-    return Dependencies(
-        workflows=create_autospec(Workflows, instance=True),
-        plans=create_autospec(Plans, instance=True),
-        starts=create_autospec(Starts, instance=True),
-        runs=create_autospec(Runs, instance=True),
-        explanations=create_autospec(Explanations, instance=True),
-        history=create_autospec(History, instance=True),
-        live=LiveEvents(),
-        uploads=Uploads(assets),
-    )
+    return new_dependencies(assets)
 
 
 @pytest.fixture
 async def client(dependencies):
-    transport = httpx2.ASGITransport(create_app(dependencies), raise_app_exceptions=False)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+    async with client_of(dependencies) as client:
         yield client
 
 
@@ -59,16 +39,6 @@ def picture(image_format="PNG", size=(4, 2)):
     buffer = io.BytesIO()
     Image.new("RGB", size, "red").save(buffer, image_format)
     return buffer.getvalue()
-
-
-def problem(answer, status, code):
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    document = answer.json()
-    assert (document["type"], document["status"], document["code"]) == ("about:blank", status, code)
-    assert document["problems"][0]["code"] == code
-    assert document["problems"][0]["message"] == document["detail"]
-    return document
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
@@ -89,7 +59,7 @@ async def test_a_picture_is_kept_the_same_from_a_form_and_from_the_body(client, 
         (b"", 422, "empty_file"),
         (b"<svg/>", 415, "unsupported_format"),
         (picture()[:40], 422, "image_corrupt"),
-        (bytes(MAX_PICTURE_BYTES + 1), 413, "file_too_large"),
+        (picture() + bytes(MAX_PICTURE_BYTES), 413, "file_too_large"),
     ],
 )
 async def test_what_is_no_acceptable_picture_is_refused(client, data, status, code):
@@ -117,6 +87,7 @@ class Body:
         self.sent = 0
 
     async def __aiter__(self):
+        yield picture()  # what begins wrongly is refused sooner
         while True:
             self.sent += CHUNK
             yield bytes(CHUNK)
@@ -322,6 +293,11 @@ def test_operation_ids_are_stable():
         "resume_run",
         "replay_run",
         "list_node_types",
+        "list_run_assets",
+        "get_picture",
+        "create_key",
+        "list_keys",
+        "revoke_key",
     }
 
 

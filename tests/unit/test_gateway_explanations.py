@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from gateway.domain.callers import Caller
 from gateway.explanations import Explanations
 from gateway.orchestrator_client import OrchestratorClient
 from gateway.runs import Runs
@@ -35,7 +36,11 @@ def runs():
 
 @pytest.fixture
 def explanations(orchestrator, runs):
-    return Explanations(orchestrator, runs)
+    return Explanations(orchestrator, runs, caller("admin"))
+
+
+def caller(scope):
+    return Caller(UUID(int=1), "somebody", frozenset({scope}))
 
 
 async def test_the_orchestrators_word_is_told_as_it_is(explanations, orchestrator, runs):
@@ -43,6 +48,13 @@ async def test_the_orchestrators_word_is_told_as_it_is(explanations, orchestrato
     orchestrator.explain.return_value = reply = WhyReply(status=RunStatus.RUNNING, nodes=(node,))
     assert await explanations.why(RUN, "a") is reply
     runs.get.assert_not_called()
+
+
+async def test_the_orchestrator_is_not_asked_about_the_run_of_another_owner(orchestrator, runs):
+    runs.get.side_effect = invalid("run_not_found", "x")
+    with pytest.raises(InvalidInputError, match="run_not_found"):
+        await Explanations(orchestrator, runs, caller("run")).why(RUN, None)
+    orchestrator.explain.assert_not_called()
 
 
 async def test_a_run_that_the_orchestrator_has_forgotten_waits_for_nothing(explanations, runs):

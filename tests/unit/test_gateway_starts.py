@@ -1,13 +1,17 @@
 """Starting each run once: by name, by content, whoever asks first."""
 
 import asyncio
+from unittest.mock import create_autospec
 from uuid import UUID, uuid4
 
 import pytest
 
+from gateway.domain.callers import Caller
 from gateway.domain.identity import digest_of
+from gateway.run_limits import RunLimits
 from gateway.started_runs import StartedRuns
 from gateway.starts import Starts
+from gateway.tracker_client import TrackerClient
 from gateway.views import ExecuteRequest, ResumeRequest
 from shared.contracts.commands import MAX_START_BYTES, RunStart
 from shared.contracts.errors import InvalidInputError
@@ -15,6 +19,7 @@ from shared.contracts.graph import Node, WorkflowGraph
 from shared.contracts.queries import RunView
 from shared.contracts.states import RunStatus
 from shared.contracts.values import TextValue
+from shared.database import Database
 
 GRAPH = WorkflowGraph(nodes=(Node(id="a", type="text"),))
 SUBJECT = "execute something"
@@ -27,19 +32,21 @@ class Memory(StartedRuns):
     def __init__(self):
         self.kept = []
 
-    async def find(self, run_id, trigger_run_id):
+    async def find(self, run_id, trigger_run_id, owner):
         await asyncio.sleep(0)
-        return tuple(item for item in self.kept if self.is_named(item.command, run_id, trigger_run_id))
+        return tuple(item for item in self.kept if self.is_named(item.command, run_id, trigger_run_id, owner))
 
     async def add(self, started):
         await asyncio.sleep(0)
         command = started.command
-        taken = any(self.is_named(item.command, command.run_id, command.trigger_run_id) for item in self.kept)
+        names = (command.run_id, command.trigger_run_id, command.owner)
+        taken = any(self.is_named(item.command, *names) for item in self.kept)
         self.kept += [] if taken else [started]
         return not taken
 
-    def is_named(self, command, run_id, trigger_run_id):
-        return command.run_id == run_id or (trigger_run_id and command.trigger_run_id == trigger_run_id)
+    def is_named(self, command, run_id, trigger_run_id, owner):
+        by_trigger = trigger_run_id and (command.owner, command.trigger_run_id) == (owner, trigger_run_id)
+        return command.run_id == run_id or by_trigger
 
 
 class Published:
@@ -54,6 +61,9 @@ class Published:
 
     start_again = start
 
+    def seen_by(self, caller):
+        return self
+
 
 @pytest.fixture
 def published():
@@ -62,9 +72,10 @@ def published():
 
 @pytest.fixture
 def start(published):
-    starts = Starts(Memory(), published)
+    limits = RunLimits(create_autospec(Database, instance=True), create_autospec(TrackerClient, instance=True))
+    starts = Starts(Memory(), published, limits)
 
-    async def start(subject=SUBJECT, **wishes):
+    async def start(subject=SUBJECT, owner="somebody", **wishes):
         request = ExecuteRequest(**wishes)
 
         async def plan():
@@ -76,7 +87,8 @@ def start(published):
                 trigger_run_id=request.trigger_run_id,
             )
 
-        return (await starts.start(subject, request, plan)).run_id
+        caller = Caller(UUID(int=9), owner, frozenset())
+        return (await starts.seen_by(caller).start(subject, request, plan)).run_id
 
     return start
 
@@ -116,6 +128,17 @@ async def test_a_name_of_another_request_is_a_conflict_that_names_its_run(start,
     assert caught.value.code == code
     assert str(existing) in caught.value.problems[0].message
     assert len(published.commands) == 1
+
+
+async def test_each_owner_has_trigger_ids_of_their_own(start, published):
+    assert await start(trigger_run_id="t") != await start(trigger_run_id="t", owner="another")
+    assert [command.owner for command in published.commands] == ["somebody", "another"]
+
+
+async def test_the_run_of_another_owner_is_not_told_to_who_asks_for_the_same_under_its_id(start):
+    await start(run_id=ID)
+    with pytest.raises(InvalidInputError, match="run_conflict"):
+        await start(run_id=ID, owner="another")
 
 
 async def test_a_start_over_the_limit_is_not_begun_and_takes_no_name(start, published):

@@ -1,12 +1,14 @@
 """Settings: what is set wins, then what runs in the folder; a wrong one is named with what to do."""
 
 import json
+import secrets
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from shared.contracts.errors import InvalidInputError
-from shared.settings import SERVICES_FILE, STACK_FILE, Settings
+from shared.settings import API_KEY_FILE, SERVICES_FILE, STACK_FILE, URL_SECRETS_FILE, Settings, strong_secret
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +93,26 @@ def test_all_wrong_values_are_named_at_once(monkeypatch):
 def test_the_key_of_the_model_is_never_shown(monkeypatch):
     monkeypatch.setenv("WEFT_LLM_API_KEY", "planted-canary")
     assert "planted-canary" not in repr(Settings.load())
+
+
+def test_secrets_come_from_the_files_of_the_local_stack_unless_they_are_set(monkeypatch, tmp_path):
+    (tmp_path / API_KEY_FILE).write_text("made\n")
+    (tmp_path / URL_SECRETS_FILE).write_text("made, too\n")
+    monkeypatch.setenv("WEFT_HOME", str(tmp_path))
+    monkeypatch.setenv("WEFT_API_KEY", "mine")
+    settings = Settings.load()
+    assert settings.api_key == SecretStr("mine")
+    assert settings.url_secrets == SecretStr("made, too")
+    assert "mine" not in repr(settings)
+
+
+@pytest.mark.parametrize("secret", ["", "weft", "changeme", "0123456789abcdef", 64 * "a", 20 * "weft"])
+def test_a_secret_that_can_be_guessed_is_refused(secret):
+    with pytest.raises(InvalidInputError, match="weak_secret: WEFT_API_KEY") as raised:
+        strong_secret(SecretStr(secret), "WEFT_API_KEY")
+    assert "openssl rand" in str(raised.value)
+
+
+def test_a_secret_that_cannot_be_guessed_is_taken():
+    secret = secrets.token_hex(32)
+    assert strong_secret(SecretStr(secret), "WEFT_API_KEY") == secret

@@ -14,6 +14,7 @@ from shared.contracts.events import EVENTS, LiveEvent, NodeProgress, read_live_e
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.queries import RunPage, RunView, WhyReply
 from shared.contracts.values import AssetRef
+from shared.settings import Settings
 
 SNAPSHOT = "run.snapshot"
 ANSWER_SECONDS = 30.0
@@ -30,7 +31,9 @@ class Gateway:
 
     def __init__(self, url: str, *, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         self._url = url
-        self._http = httpx2.AsyncClient(base_url=url, timeout=ANSWER_SECONDS, transport=transport)
+        self._http = httpx2.AsyncClient(
+            base_url=url, timeout=ANSWER_SECONDS, transport=transport, headers=_authorization()
+        )
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -81,6 +84,19 @@ class Gateway:
         """Return a page of runs without their nodes, of one workflow or of all; `query` has filters and cursor."""
         scope = f"/{workflow_id}" if workflow_id else ""
         return RunPage.model_validate(await self._send("GET", f"/api/workflows{scope}/runs", params=query))
+
+    async def create_key(self, wishes: Mapping[str, Any]) -> dict[str, Any]:
+        """Make an API key, and return it with its secret."""
+        body = {name: wish for name, wish in wishes.items() if wish is not None}
+        return await self._send("POST", "/api/keys", json=body)
+
+    async def keys(self, limit: int) -> dict[str, Any]:
+        """Return the newest API keys, without their secrets."""
+        return await self._send("GET", "/api/keys", params={"limit": limit})
+
+    async def revoke_key(self, key_id: UUID) -> dict[str, Any]:
+        """End an API key, and return it."""
+        return await self._send("DELETE", f"/api/keys/{key_id}")
 
     async def events(self, run_id: UUID) -> AsyncIterator[RunView | LiveEvent]:
         """Yield what the gateway tells of a run: a snapshot first, then what happens, until the stream ends."""
@@ -133,6 +149,12 @@ class Gateway:
         )
 
 
+def _authorization() -> dict[str, str]:
+    """Return the header with the key that is set, or that the local stack made."""
+    key = Settings.load().api_key
+    return {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
+
+
 def _error_of(response: httpx2.Response) -> WeftError | None:
     """Return the error that a problem document tells; None if the answer is none."""
     try:
@@ -141,5 +163,7 @@ def _error_of(response: httpx2.Response) -> WeftError | None:
         return None
     if not problems:
         return None
-    is_unavailable = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+    # Over a limit of the key: the same may be allowed later.
+    is_limited = response.status_code == HTTPStatus.TOO_MANY_REQUESTS
+    is_unavailable = is_limited or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
     return UnavailableError(*problems) if is_unavailable else InvalidInputError(*problems)

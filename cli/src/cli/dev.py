@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from cli.interrupts import ignore_interrupts, interrupted_once
 from cli.render import write_line
 from cli.supervisor import MODEL, Supervisor
-from shared.settings import Settings
+from shared.settings import API_KEY_FILE, Settings
 
 
 def run_until_interrupted(settings: Settings, *, gateway_port: int) -> None:
@@ -51,7 +51,11 @@ def _say_where_everything_is(supervisor: Supervisor) -> None:
     gateway = supervisor.service_url("gateway")
     rows = [("gateway", gateway), ("API documentation", f"{gateway}/docs"), ("model", _model(supervisor))]
     rows += [(name, supervisor.service_url(name)) for name in supervisor.names if name not in {"gateway", MODEL}]
-    rows += [("logs", str(settings.home / "logs")), ("pictures", settings.assets_url or "")]
+    rows += [
+        ("API key", str(settings.home / API_KEY_FILE)),
+        ("logs", str(settings.home / "logs")),
+        ("pictures", settings.assets_url or ""),
+    ]
     width = max(len(name) for name, _ in rows)
     for name, place in rows:
         write_line(f"  {name:<{width}}  {place}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cli.commands import history, queues, run, runs, stack
+from cli.commands import history, keys, queues, run, runs, stack
 from cli.errors import ExitCode, tell_defect, tell_error, tell_problem
 from shared.contracts.errors import Problem, WeftError
 from shared.logs import configure_logs
@@ -23,8 +23,9 @@ def create_app() -> typer.Typer:
     )
     for name, command in (("setup", stack.setup), ("dev", stack.dev), ("demo", stack.demo)):
         app.command(name)(command)
-    for name, group in (("run", run.app), ("runs", runs.app), ("queues", queues.app), ("history", history.app)):
-        app.add_typer(group, name=name)
+    groups = {"run": run, "runs": runs, "queues": queues, "history": history, "keys": keys}
+    for name, group in groups.items():
+        app.add_typer(group.app, name=name)
     return app
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from cli.local_secrets import with_local_secrets
 from cli.service_process import HOST, ServiceProcess
 from cli.services_file import ServiceRecord, ServicesFile
 from cli.watcher import Watcher
@@ -113,6 +114,7 @@ class Supervisor:
 
     def _start(self, resources: ExitStack) -> None:
         self._claim_folder(resources)
+        self._settings = with_local_secrets(self._settings)
         self._stop_leftovers()
         _check_port(self._gateway_port)
         stack = self._new_stack()

@@ -103,9 +103,30 @@ class AssetStore:
         except FileNotFoundError:
             return False
 
+    def length_blocking(self, key: str) -> int | None:
+        """Return the size in bytes of what is kept under a key; None if nothing is. For a thread."""
+        with self._store_errors():
+            try:
+                return self._store.head(key)["size"]
+            except FileNotFoundError:
+                return None
+
+    def read_blocking(self, key: str, start: int, end: int) -> bytes:
+        """Return the bytes from `start` to before `end` of what is kept under a key. For a thread."""
+        with self._store_errors():
+            return self._store.get_range(key, start=start, end=end).to_bytes()
+
+    def put_derived_blocking(self, key: str, data: bytes) -> None:
+        """Keep what was made of a picture, and can be made again, under a key of the caller's. For a thread."""
+        with self._store_errors():
+            self._store.put(key, data)
+
     def get_blocking(self, ref: AssetRef) -> bytes:
         """Do as `get` does, for a function that runs in a thread."""
-        key = ref.key
+        return self.get_key_blocking(ref.key)
+
+    def get_key_blocking(self, key: str) -> bytes:
+        """Do as `get` does, by key, for a function that runs in a thread."""
         digest = _digest_of(key)
         with self._store_errors():
             try:
@@ -151,6 +172,13 @@ def _open_store(url: str) -> LocalStore | S3Store:
     if url.startswith("file:///") and parts.path.strip("/"):
         return LocalStore.from_url(url, mkdir=True)
     raise ValueError("it is neither the URL of a local directory nor of an S3 bucket")
+
+
+def key_of_name(name: str) -> str:
+    """Return the key of the picture with that file name: digest and extension; raise `invalid_asset_key`."""
+    key = f"{_PREFIX}/{name[:2]}/{name}"
+    _digest_of(key)
+    return key
 
 
 def _digest_of(key: str) -> str:

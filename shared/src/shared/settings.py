@@ -16,6 +16,10 @@ from shared.contracts.errors import InvalidInputError, Problem, invalid
 
 STACK_FILE = "stack.json"  # written by the embedded stack: the addresses of what it started
 SERVICES_FILE = "services.json"  # written by `weft dev`: the addresses of the services
+API_KEY_FILE = "api_key"  # made by `weft dev`: the key of its owner
+URL_SECRETS_FILE = "url_secrets"  # made by `weft dev`: what links to pictures are signed with
+MIN_SECRET_LENGTH = 32
+_MIN_DIFFERENT_CHARACTERS = 10
 
 _PREFIX = "WEFT_"
 
@@ -51,6 +55,9 @@ class Settings(BaseSettings):
     database_url: PostgresUrl | None = None
     assets_url: str | None = Field(default=None, pattern=r"^[a-z0-9]+://")
     gateway_url: HttpUrl | None = None
+    api_key: SecretStr | None = None
+    url_secrets: SecretStr | None = None
+    cors_origins: str = ""
     llm_base_url: HttpUrl | None = None
     llm_api_key: SecretStr = Field(default=SecretStr("none"), min_length=1)
     llm_model: str = "offline"
@@ -73,13 +80,22 @@ class Settings(BaseSettings):
             settings = cls()
         except ValidationError as err:
             raise InvalidInputError(*(_problem(error) for error in err.errors(include_input=False))) from err
-        return settings.model_copy(update=settings._running_addresses())
+        return settings.model_copy(update={**settings._running_addresses(), **settings._local_secrets()})
 
     def _running_addresses(self) -> dict[str, str]:
         """Return the addresses of what runs under `home`, for the fields that were not set."""
         running = {**_read_addresses(self.home / STACK_FILE), **_read_addresses(self.home / SERVICES_FILE)}
         fields = type(self).model_fields
         return {name: url for name, url in running.items() if name in fields and getattr(self, name) is None}
+
+    def _local_secrets(self) -> dict[str, SecretStr]:
+        """Return the secrets that `weft dev` made in `home`, for the fields that were not set."""
+        files = {"api_key": self.home / API_KEY_FILE, "url_secrets": self.home / URL_SECRETS_FILE}
+        return {
+            name: SecretStr(file.read_text().strip())
+            for name, file in files.items()
+            if getattr(self, name) is None and file.is_file()
+        }
 
     def require(self, name: str) -> str:
         """Return the address of that field; raise InvalidInputError naming the variable if there is none."""
@@ -92,6 +108,31 @@ class Settings(BaseSettings):
                 fix="set it, or start the local stack: weft dev",
             )
         return value
+
+    def require_secret(self, name: str) -> str:
+        """Return the secret of that field; raise InvalidInputError naming the variable if there is none."""
+        value: SecretStr | None = getattr(self, name)
+        if value is None:
+            raise invalid(
+                "setting_missing",
+                f"{_PREFIX}{name.upper()} is not set",
+                where=str(self.home),
+                fix="set it to a random text: openssl rand -hex 32; the local stack makes its own: weft dev",
+            )
+        return value.get_secret_value()
+
+
+def strong_secret(secret: SecretStr, variable: str) -> str:
+    """Return a secret that cannot be guessed; raise InvalidInputError `weak_secret` for one like `changeme`."""
+    value = secret.get_secret_value()
+    if len(value) < MIN_SECRET_LENGTH or len(set(value)) < _MIN_DIFFERENT_CHARACTERS:
+        raise invalid(
+            "weak_secret",
+            f"{variable} can be guessed: it must have {MIN_SECRET_LENGTH} random characters or more",
+            where=variable,
+            fix="make one: openssl rand -hex 32",
+        )
+    return value
 
 
 def _read_addresses(path: Path) -> dict[str, str]:

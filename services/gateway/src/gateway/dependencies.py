@@ -1,13 +1,18 @@
 """What the routes work with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from gateway.api_keys import ApiKeys
+from gateway.authentication import Gate
+from gateway.domain.callers import Caller
 from gateway.explanations import Explanations
 from gateway.history import History
+from gateway.links import Links
 from gateway.live import LiveEvents
+from gateway.pictures import Pictures
 from gateway.plans import Plans
 from gateway.runs import Runs
 from gateway.starts import Starts
@@ -19,6 +24,8 @@ from gateway.workflows import Workflows
 class Dependencies:
     """Everything behind the HTTP API, connected."""
 
+    gate: Gate
+    keys: ApiKeys
     workflows: Workflows
     plans: Plans
     starts: Starts
@@ -27,11 +34,26 @@ class Dependencies:
     history: History
     live: LiveEvents
     uploads: Uploads
+    pictures: Pictures
+    links: Links
+
+    def seen_by(self, caller: Caller) -> "Dependencies":
+        """Return all of it as a caller sees it: of what belongs to others, nothing is there."""
+        return replace(
+            self,
+            workflows=self.workflows.seen_by(caller),
+            plans=self.plans.seen_by(caller),
+            starts=self.starts.seen_by(caller),
+            runs=self.runs.seen_by(caller),
+            explanations=self.explanations.seen_by(caller),
+            history=self.history.seen_by(caller),
+        )
 
 
 def get_dependencies(request: Request) -> Dependencies:
-    """Return what the application was created with."""
-    return request.app.state.dependencies
+    """Return what the application was created with, as whoever asks sees it."""
+    dependencies: Dependencies = request.app.state.dependencies
+    return dependencies.seen_by(request.state.caller)
 
 
 Connected = Annotated[Dependencies, Depends(get_dependencies)]

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from gateway.domain.callers import NOBODY, Caller
 from gateway.orchestrator_client import OrchestratorClient
 from gateway.runs import Runs
 from shared.contracts.errors import InvalidInputError, invalid
@@ -13,12 +14,19 @@ from shared.topology import COMMANDS_QUEUE
 class Explanations:
     """Tells what a run, or a node of it, is waiting for."""
 
-    def __init__(self, orchestrator: OrchestratorClient, runs: Runs) -> None:
+    def __init__(self, orchestrator: OrchestratorClient, runs: Runs, caller: Caller = NOBODY) -> None:
         self._orchestrator = orchestrator
         self._runs = runs
+        self._caller = caller
+
+    def seen_by(self, caller: Caller) -> "Explanations":
+        """Return what explains the runs that a caller sees."""
+        return Explanations(self._orchestrator, self._runs.seen_by(caller), caller)
 
     async def why(self, run_id: UUID, node_id: str | None) -> WhyReply:
         """Return the reasons; raise `run_not_found`, `node_not_found` or `no_answer`."""
+        if self._caller.sees_only is not None:
+            await self._runs.get(run_id)  # the orchestrator tells everybody
         reply = await self._orchestrator.explain(run_id, node_id)
         if not reply.known:
             return _from_history(await self._runs.get(run_id), node_id)

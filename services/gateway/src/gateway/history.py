@@ -1,9 +1,9 @@
 """What the run tracker knows of many runs, and of what a run did when."""
 
-from copy import copy
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from gateway.domain.callers import NOBODY, Caller
 from gateway.tracker_client import TrackerClient
 from gateway.views import RunListQuery, StatisticsQuery, TimelineView
 from shared.contracts.cursors import RunCursor
@@ -23,15 +23,13 @@ DEFAULT_STATISTICS_DAYS = 30
 class History:
     """Asks the run tracker; every method raises `no_answer` where it does not answer."""
 
-    def __init__(self, tracker: TrackerClient) -> None:
+    def __init__(self, tracker: TrackerClient, caller: Caller = NOBODY) -> None:
         self._tracker = tracker
-        self._owner: str | None = None
+        self._owner = caller.sees_only
 
-    def of_owner(self, owner: str | None) -> "History":
-        """Return the history of one owner's runs; of all runs, if it is None."""
-        own = copy(self)
-        own._owner = owner  # noqa: SLF001 -- its own class
-        return own
+    def seen_by(self, caller: Caller) -> "History":
+        """Return the same history as a caller sees it: runs of others do not exist."""
+        return History(self._tracker, caller)
 
     async def list(self, workflow_id: UUID | None, query: RunListQuery) -> RunPage:
         """Return a page of the runs of one workflow, or of all; raise `invalid_cursor`."""

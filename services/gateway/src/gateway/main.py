@@ -1,21 +1,29 @@
 """The gateway's process: its connections, its HTTP application, its health."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
 from prometheus_client import CollectorRegistry, Gauge
+from pydantic import SecretStr
 
+from gateway.allocator import return_large_blocks
+from gateway.api_keys import ApiKeys
 from gateway.app import create_app
+from gateway.authentication import Gate
 from gateway.dependencies import Dependencies
 from gateway.explanations import Explanations
 from gateway.history import History
+from gateway.links import Links
 from gateway.live import LiveEvents
 from gateway.orchestrator_client import OrchestratorClient
+from gateway.pictures import Pictures
 from gateway.plans import Plans
+from gateway.request_rates import RequestRates
+from gateway.run_limits import RunLimits
 from gateway.runs import Runs
 from gateway.started_runs import StartedRuns
 from gateway.starts import Starts
@@ -31,7 +39,7 @@ from shared.messaging.live import listen_to_events
 from shared.messaging.publisher import Publisher, open_publisher
 from shared.messaging.requests import Requests
 from shared.service import Check, Service, health_routes, new_registry, run
-from shared.settings import Settings
+from shared.settings import Settings, strong_secret
 
 NAME = "gateway"
 CHECK_SECONDS = 3.0
@@ -41,6 +49,7 @@ CHECK_SECONDS = 3.0
 async def create_service(settings: Settings) -> AsyncGenerator[Service]:
     """Yield the running gateway; raise UnavailableError if the database, the broker or the assets are not there."""
     amqp_url, patience = settings.require("amqp_url"), settings.startup_timeout
+    secrets = _url_secrets(settings)
     assets = AssetStore.from_url(settings.require("assets_url"))
     await assets.check()
     async with AsyncExitStack() as stack:
@@ -51,7 +60,9 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         connection = await stack.enter_async_context(connect(amqp_url, name=f"{NAME} live", patience=patience))
         await _check_topology(connection)
         requests = await Requests.start(await _channel(connection), asker=NAME)
-        dependencies = _dependencies(database, publisher, requests, assets)
+        dependencies = _dependencies(database, publisher, requests, assets, secrets)
+        if settings.api_key is not None:
+            await dependencies.keys.set_initial(strong_secret(settings.api_key, "WEFT_API_KEY"))
         live, runs = dependencies.live, dependencies.runs
 
         def receive(run_id: UUID, body: bytes) -> None:
@@ -64,22 +75,28 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
             Check("broker", lambda: _broker_answers(connection)),
             Check("assets", lambda: _assets_answer(assets)),
         ]
-        app = create_app(dependencies, health_routes(checks, _registry(live)))
+        app = create_app(dependencies, health_routes(checks, _registry(live)), cors_origins=_origins(settings))
         yield Service(app, background=(dependencies.starts.keep_pruned,), on_stop=live.close)
 
 
-def _dependencies(database: Database, publisher: Publisher, requests: Requests, assets: AssetStore) -> Dependencies:
-    workflows, tracker = Workflows(database), TrackerClient(requests)
+def _dependencies(
+    database: Database, publisher: Publisher, requests: Requests, assets: AssetStore, secrets: Sequence[str]
+) -> Dependencies:
+    workflows, tracker, keys = Workflows(database), TrackerClient(requests), ApiKeys(database)
     runs = Runs(publisher, tracker)
     return Dependencies(
+        gate=Gate(keys, RequestRates(database)),
+        keys=keys,
         workflows=workflows,
         plans=Plans(workflows, runs, tracker),
-        starts=Starts(StartedRuns(database), runs),
+        starts=Starts(StartedRuns(database), runs, RunLimits(database, tracker)),
         runs=runs,
         explanations=Explanations(OrchestratorClient(requests), runs),
         history=History(tracker),
         live=LiveEvents(),
         uploads=Uploads(assets),
+        pictures=Pictures(assets),
+        links=Links(secrets),
     )
 
 
@@ -113,6 +130,16 @@ async def _assets_answer(assets: AssetStore) -> bool:
     return True
 
 
+def _url_secrets(settings: Settings) -> list[str]:
+    """Return what links are signed with; raise `setting_missing`, or `weak_secret` for one that can be guessed."""
+    secrets = settings.require_secret("url_secrets").split(",")
+    return [strong_secret(SecretStr(secret.strip()), "WEFT_URL_SECRETS") for secret in secrets]
+
+
+def _origins(settings: Settings) -> list[str]:
+    return [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
+
+
 def _registry(live: LiveEvents) -> CollectorRegistry:
     registry = new_registry()
     watchers = Gauge("weft_watchers", "Clients that watch a run", registry=registry)
@@ -122,4 +149,5 @@ def _registry(live: LiveEvents) -> CollectorRegistry:
 
 def main() -> None:
     """Run the gateway."""
+    return_large_blocks()
     run(NAME, create_service)

@@ -2,6 +2,7 @@
 
 from uuid import UUID, uuid4
 
+from gateway.domain.callers import NOBODY, Caller
 from gateway.domain.resume import Changes, replay, resume
 from gateway.domain.scope import with_current_sources, with_earlier_outputs
 from gateway.runs import Runs
@@ -23,10 +24,15 @@ class Plans:
     something that must be asked is away.
     """
 
-    def __init__(self, workflows: Workflows, runs: Runs, tracker: TrackerClient) -> None:
+    def __init__(self, workflows: Workflows, runs: Runs, tracker: TrackerClient, caller: Caller = NOBODY) -> None:
         self._workflows = workflows
         self._runs = runs
         self._tracker = tracker
+        self._caller = caller
+
+    def seen_by(self, caller: Caller) -> "Plans":
+        """Return what makes plans of what a caller sees."""
+        return Plans(self._workflows.seen_by(caller), self._runs.seen_by(caller), self._tracker, caller)
 
     async def execute(self, workflow_id: UUID, request: ExecuteRequest) -> RunStart:
         """Return how to run the latest version of a workflow, or a part of it; raise `workflow_not_found`."""
@@ -69,7 +75,7 @@ class Plans:
         wanted = Selection(request.scope, request.nodes, request.pinned)
         selection = with_current_sources(workflow.graph, request.inputs, wanted)
         if lacking := selection.lacking(workflow.graph):
-            outputs = await self._tracker.find_outputs(workflow.id, lacking)
+            outputs = await self._tracker.find_outputs(workflow.id, lacking, owner=self._caller.sees_only)
             selection = with_earlier_outputs(workflow.graph, selection, outputs)
         return selection
 

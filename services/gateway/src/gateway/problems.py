@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from structlog import get_logger
 
 from shared.contracts.base import Contract
-from shared.contracts.errors import InvalidInputError, Problem, UnavailableError
+from shared.contracts.errors import Problem, UnavailableError, WeftError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -21,30 +22,49 @@ MAX_PROBLEMS = 100
 _INVALID_REQUEST = "invalid_request"
 _STATUS_OF_CODE: Mapping[str, HTTPStatus] = MappingProxyType(
     {
+        "unauthenticated": HTTPStatus.UNAUTHORIZED,
+        "scope_missing": HTTPStatus.FORBIDDEN,
+        "link_not_valid": HTTPStatus.FORBIDDEN,
+        "budget_exhausted": HTTPStatus.FORBIDDEN,
         "file_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "start_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "unsupported_format": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "workflow_not_found": HTTPStatus.NOT_FOUND,
         "run_not_found": HTTPStatus.NOT_FOUND,
         "node_not_found": HTTPStatus.NOT_FOUND,
+        "key_not_found": HTTPStatus.NOT_FOUND,
+        "asset_not_found": HTTPStatus.NOT_FOUND,
         "workflow_conflict": HTTPStatus.CONFLICT,
         "run_conflict": HTTPStatus.CONFLICT,
         "trigger_conflict": HTTPStatus.CONFLICT,
         "run_finished": HTTPStatus.CONFLICT,
         "run_not_finished": HTTPStatus.CONFLICT,
         "command_not_kept": HTTPStatus.CONFLICT,
+        "initial_key": HTTPStatus.CONFLICT,
     }
 )
 _DESCRIPTIONS: Mapping[HTTPStatus, str] = MappingProxyType(
     {
-        HTTPStatus.NOT_FOUND: "There is no such thing: `workflow_not_found`, `run_not_found`, `node_not_found`.",
+        HTTPStatus.UNAUTHORIZED: "There is no API key, or none that holds: `unauthenticated`.",
+        HTTPStatus.FORBIDDEN: (
+            "The key lacks a scope (`scope_missing`), its budget of the day is spent (`budget_exhausted`), or a link"
+            " was changed or has expired (`link_not_valid`)."
+        ),
+        HTTPStatus.NOT_FOUND: (
+            "There is no such thing, or it belongs to another owner: `workflow_not_found`, `run_not_found`,"
+            " `node_not_found`, `key_not_found`, `asset_not_found`."
+        ),
+        HTTPStatus.REQUEST_TIMEOUT: "The body did not come in time: `request_timeout`.",
+        HTTPStatus.TOO_MANY_REQUESTS: "The key is over a limit: `rate_limited`, `too_many_runs`. Try again later.",
         HTTPStatus.CONFLICT: (
             "The name belongs to something else (`workflow_conflict`, `run_conflict`, `trigger_conflict`), or the run"
-            " is in no state for this (`run_finished`, `run_not_finished`, `command_not_kept`)."
+            " is in no state for this (`run_finished`, `run_not_finished`, `command_not_kept`), or the key is"
+            " a setting (`initial_key`)."
         ),
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
             "The body is over the limit (`file_too_large`), or what a run would be started with is (`start_too_large`)."
         ),
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "There is no such part of the picture: `range_not_satisfiable`.",
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The content is no accepted picture: `unsupported_format`.",
         HTTPStatus.UNPROCESSABLE_ENTITY: "The input cannot be used; all problems are named at once.",
         HTTPStatus.SERVICE_UNAVAILABLE: "Something that is needed is away; nothing was done. Try again later.",
@@ -52,6 +72,14 @@ _DESCRIPTIONS: Mapping[HTTPStatus, str] = MappingProxyType(
 )
 
 log = get_logger(__name__)
+
+
+class LimitedError(WeftError):
+    """The caller is over a limit; the same may be allowed after `retry_after` seconds."""
+
+    def __init__(self, *problems: Problem, retry_after: float) -> None:
+        super().__init__(*problems)
+        self.retry_after = retry_after
 
 
 class ProblemDetails(Contract):
@@ -76,9 +104,7 @@ def problem_response(
         detail=problems[0].message,
         problems=tuple(problems[:MAX_PROBLEMS]),
     )
-    # Else the server would go on to receive a body that is over the limit, however long.
-    close = {"Connection": "close"} if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE else {}
-    return Response(details.to_json(), status, {**(headers or {}), **close}, MEDIA_TYPE)
+    return Response(details.to_json(), status, headers, MEDIA_TYPE)
 
 
 def problem_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
@@ -87,26 +113,34 @@ def problem_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     return {int(status): {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
 
 
+def error_response(err: WeftError) -> Response:
+    """Return the document for an error."""
+    match err:
+        case UnavailableError():
+            status, headers = HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        case LimitedError(retry_after=seconds):
+            status, headers = HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(max(1, ceil(seconds)))}
+        case _:
+            status, headers = _STATUS_OF_CODE.get(err.code, HTTPStatus.UNPROCESSABLE_ENTITY), {}
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers = {"WWW-Authenticate": "Bearer"}
+    return problem_response(status, err.problems, headers)
+
+
 def answer_with_problems(app: FastAPI) -> None:
     """Make the application answer every error with a problem document."""
-    app.add_exception_handler(InvalidInputError, _on_invalid_input)
-    app.add_exception_handler(UnavailableError, _on_unavailable)
+    app.add_exception_handler(WeftError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_defect)
 
 
-async def _on_invalid_input(_: Request, err: Exception) -> Response:
-    assert isinstance(err, InvalidInputError)
-    return problem_response(_STATUS_OF_CODE.get(err.code, HTTPStatus.UNPROCESSABLE_ENTITY), err.problems)
-
-
-async def _on_unavailable(request: Request, err: Exception) -> Response:
-    assert isinstance(err, UnavailableError)
-    log.warning("unavailable", path=request.url.path, reason=str(err))
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, err.problems, headers)
+async def _on_error(request: Request, err: Exception) -> Response:
+    assert isinstance(err, WeftError)
+    if isinstance(err, UnavailableError):
+        log.warning("unavailable", path=request.url.path, reason=str(err))
+    return error_response(err)
 
 
 async def _on_invalid_request(_: Request, err: Exception) -> Response:

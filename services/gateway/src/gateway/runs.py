@@ -2,12 +2,14 @@
 
 import asyncio
 from contextlib import suppress
+from copy import copy
 from datetime import UTC, datetime
 from uuid import UUID
 
 from pydantic import ValidationError
 from structlog import get_logger
 
+from gateway.domain.callers import NOBODY, Caller
 from gateway.tracker_client import PATIENCE, TrackerClient
 from shared.contracts.commands import RunCancel, RunStart
 from shared.contracts.envelope import Message
@@ -32,11 +34,18 @@ class Runs:
     The run tracker may not know a run yet that was just accepted; until it does, what is known here is told.
     """
 
-    def __init__(self, publisher: Publisher, tracker: TrackerClient) -> None:
+    def __init__(self, publisher: Publisher, tracker: TrackerClient, caller: Caller = NOBODY) -> None:
         self._publisher = publisher
         self._tracker = tracker
+        self._caller = caller
         self._accepted: dict[UUID, RunView] = {}  # in the order of their acceptance
         self._unheard: set[UUID] = set()  # those of them of which no event has come yet
+
+    def seen_by(self, caller: Caller) -> "Runs":
+        """Return the same runs as a caller sees them: those of others do not exist."""
+        seen = copy(self)
+        seen._caller = caller  # noqa: SLF001 -- its own class
+        return seen
 
     async def start(self, command: RunStart) -> RunView:
         """Return the queued run once the broker has the command safe; raise UnavailableError if that is not certain."""
@@ -55,7 +64,7 @@ class Runs:
     async def start_again(self, command: RunStart) -> RunView:
         """Return the run as it is known now; where it is not, its start may be lost, and is published once more."""
         try:
-            if tracked := await self._tracker.get_run(command.run_id):
+            if tracked := await self._tracker.get_run(command.run_id, owner=command.owner):
                 return tracked
         except UnavailableError as err:
             log.info("the run tracker cannot be asked, so a start is published again", reason=str(err))
@@ -74,11 +83,12 @@ class Runs:
 
     async def get(self, run_id: UUID, *, patience: float = PATIENCE) -> RunView:
         """Return a run with its nodes; raise `run_not_found` or `no_answer`."""
-        tracked = await self._tracker.get_run(run_id, patience=patience)
+        tracked = await self._tracker.get_run(run_id, owner=self._caller.sees_only, patience=patience)
         if tracked:
             self._forget(run_id)
             return tracked
-        if accepted := self._accepted.get(run_id):
+        accepted = self._accepted.get(run_id)
+        if accepted and self._caller.sees(accepted.owner):
             return accepted.model_copy(update={"nodes": ()})
         raise _not_found(run_id)
 

@@ -11,15 +11,16 @@ from structlog import get_logger
 from gateway.patience import Patience
 from shared.contracts.commands import RunStart
 from shared.contracts.errors import UnavailableError
+from shared.contracts.owners import LOCAL_OWNER
 from shared.database import Database
 
 KEPT = timedelta(days=89)  # the orchestrator knows its runs a day longer
 PRUNE_EVERY = 3600.0  # seconds
 PRUNED_AT_ONCE = 500  # rows of up to 4 MB each
 
-_FIND = "SELECT * FROM gateway.started_run WHERE run_id = $1 OR trigger_run_id = $2"
+_FIND = "SELECT * FROM gateway.started_run WHERE run_id = $1 OR trigger_run_id = $2 AND owner = $3"
 _INSERT = """
-INSERT INTO gateway.started_run (run_id, trigger_run_id, request_digest, command) VALUES ($1, $2, $3, $4)
+INSERT INTO gateway.started_run (run_id, trigger_run_id, owner, request_digest, command) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING RETURNING true
 """
 _PRUNE = """
@@ -40,7 +41,7 @@ class StartedRun:
 
 
 class StartedRuns:
-    """Keeps starts and finds them, for `KEPT`; each run id and each trigger id once, whichever gateway asks.
+    """Keeps starts and finds them, for `KEPT`, whichever gateway asks: each run id once, each owner's trigger id once.
 
     Every method raises `database_unavailable` while the database is away.
     """
@@ -49,9 +50,9 @@ class StartedRuns:
         self._database = database
         self._patience = Patience()
 
-    async def find(self, run_id: UUID | None, trigger_run_id: str | None) -> tuple[StartedRun, ...]:
-        """Return the starts with that run id or that trigger id: two at most."""
-        return tuple(map(_started, await self._patience.in_time(self._find(run_id, trigger_run_id))))
+    async def find(self, run_id: UUID | None, trigger_run_id: str | None, owner: str) -> tuple[StartedRun, ...]:
+        """Return the starts with that run id, whosever, or with that trigger id of the owner's: two at most."""
+        return tuple(map(_started, await self._patience.in_time(self._find(run_id, trigger_run_id, owner))))
 
     async def add(self, started: StartedRun) -> bool:
         """Keep a start, and tell whether it is kept: not if its run id or its trigger id is another one's."""
@@ -75,15 +76,16 @@ class StartedRuns:
                 log.warning("starts not pruned, will be tried again", reason=str(err))
             await asyncio.sleep(PRUNE_EVERY)
 
-    async def _find(self, run_id: UUID | None, trigger_run_id: str | None) -> list[asyncpg.Record]:
+    async def _find(self, run_id: UUID | None, trigger_run_id: str | None, owner: str) -> list[asyncpg.Record]:
         async with self._database.transaction() as connection:
-            return await connection.fetch(_FIND, run_id, trigger_run_id)
+            return await connection.fetch(_FIND, run_id, trigger_run_id, owner)
 
     async def _insert(self, started: StartedRun) -> bool:
         command = started.command
         async with self._database.transaction() as connection:
             inserted = await connection.fetchval(
-                _INSERT, command.run_id, command.trigger_run_id, started.digest, command.to_json()
+                *(_INSERT, command.run_id, command.trigger_run_id, command.owner or LOCAL_OWNER),
+                *(started.digest, command.to_json()),
             )
         return bool(inserted)
 

@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+from gateway.domain.callers import NOBODY, Caller
 from gateway.domain.identity import digest_of
+from gateway.run_limits import RunLimits
 from gateway.runs import Runs
 from gateway.started_runs import StartedRun, StartedRuns
 from gateway.views import StartRequest
@@ -17,20 +19,26 @@ Plan = Callable[[], Awaitable[RunStart]]
 class Starts:
     """Starts runs. What was asked for by a name of the caller's is remembered, and done again as it was done first."""
 
-    def __init__(self, started: StartedRuns, runs: Runs) -> None:
+    def __init__(self, started: StartedRuns, runs: Runs, limits: RunLimits, caller: Caller = NOBODY) -> None:
         self._started = started
         self._runs = runs
+        self._limits = limits
+        self._caller = caller
+
+    def seen_by(self, caller: Caller) -> "Starts":
+        """Return what starts runs that a caller owns, within their limits."""
+        return Starts(self._started, self._runs.seen_by(caller), self._limits, caller)
 
     async def start(self, subject: str, request: StartRequest, plan: Plan) -> RunView:
         """Return the run that a request about a subject asks for, started if it was not yet.
 
-        `plan` makes the command of a run that is new. Raises what it raises, `run_conflict` or `trigger_conflict` where
-        a name belongs to another request's run, `start_too_large`, and UnavailableError where it is not certain that
-        the run will begin: then the same request may be made again.
+        `plan` makes the command of a run that is new. Raises what it and `RunLimits.admit` raise, `run_conflict` or
+        `trigger_conflict` where a name belongs to another request's run, `start_too_large`, and UnavailableError where
+        it is not certain that the run will begin: then the same request may be made again.
         """
         if request.run_id is None and request.trigger_run_id is None:
-            return await self._runs.start(_within_limit(await plan()))
-        return await self._start_named(request, digest_of(subject, request), plan)
+            return await self._runs.start(await self._command(plan))
+        return await self._start_named(request, digest_of(f"{self._caller.owner} {subject}", request), plan)
 
     async def keep_pruned(self) -> None:
         """Forget names that are old, now and then, until cancelled."""
@@ -38,14 +46,20 @@ class Starts:
 
     async def _start_named(self, request: StartRequest, digest: str, plan: Plan) -> RunView:
         while (earlier := await self._earlier(request, digest)) is None:
-            started = StartedRun(_within_limit(await plan()), digest)
+            started = StartedRun(await self._command(plan), digest)
             if await self._started.add(started):
                 return await self._runs.start(started.command)
+            if request.run_id is None:  # else it is counted under the same id as the one that came first
+                await self._limits.release(self._caller, started.command.run_id)
         return await self._runs.start_again(earlier)
+
+    async def _command(self, plan: Plan) -> RunStart:
+        command = _within_limit((await plan()).model_copy(update={"owner": self._caller.owner}))
+        return await self._limits.admit(self._caller, command)
 
     async def _earlier(self, request: StartRequest, digest: str) -> RunStart | None:
         """Return the command of the same request's first making."""
-        found = await self._started.find(request.run_id, request.trigger_run_id)
+        found = await self._started.find(request.run_id, request.trigger_run_id, self._caller.owner)
         for started in found:
             if started.digest != digest:
                 raise _conflict(started.command, request.run_id)

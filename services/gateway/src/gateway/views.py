@@ -15,7 +15,7 @@ from shared.contracts.cursors import MAX_CURSOR_LENGTH, Moment
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.history import MAX_PAGE, RunFilter, TimelineEntry
 from shared.contracts.run_options import RunOptions, Scope
-from shared.contracts.values import AssetRef, Value, ValueType
+from shared.contracts.values import Value, ValueType
 
 MAX_TRIGGER_LENGTH = 200
 
@@ -159,12 +159,6 @@ class StatisticsQuery(Contract):
 
     since: Moment | None = None
     until: Moment | None = None
-
-
-class UploadView(Contract):
-    """An uploaded picture; the same bytes always get the same reference."""
-
-    asset: AssetRef
 
 
 class InputHandleView(Contract):

@@ -139,6 +139,5 @@ def _freed_key(run: JournaledRun | None, intake: Intake) -> str | None:
     """Return the key of a run whose acceptance or end may let another begin."""
     if run is None or run.state is None or intake.event is None:
         return None
-    limit = run.state.accepted.command.options.concurrency
     may_admit = isinstance(intake.event, RunAccepted) or run.state.finished_by == intake.event.message_id
-    return limit.key if limit and may_admit else None
+    return run.state.accepted.command.concurrency_key if may_admit else None

@@ -194,6 +194,6 @@ async def _claim(connection: Connection, starts: Sequence[RunStart]) -> dict[UUI
 async def _create(connection: Connection, starts: Sequence[RunStart]) -> None:
     if not starts:
         return
-    limits = {start.run_id: start.options.concurrency for start in starts}
-    rows = [(run_id, limit and limit.key, limit and limit.limit) for run_id, limit in sorted(limits.items())]
+    limits = {start.run_id: (start.concurrency_key, start.options.concurrency) for start in starts}
+    rows = [(run_id, key, limit and limit.limit) for run_id, (key, limit) in sorted(limits.items())]
     await connection.execute(_CREATE, *map(list, zip(*rows, strict=True)))

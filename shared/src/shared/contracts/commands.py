@@ -50,9 +50,16 @@ class RunStart(Message):
     @property
     def trigger_key(self) -> str | None:
         """The `trigger_run_id` as it is told apart from those of other owners; None where there is none."""
-        if self.trigger_run_id is None or self.owner is None:
-            return self.trigger_run_id
-        return f"owner:{self.owner}:{self.trigger_run_id}"
+        return self._of_owner(self.trigger_run_id)
+
+    @property
+    def concurrency_key(self) -> str | None:
+        """The key of `options.concurrency` as it is told apart from those of other owners; None where there is none."""
+        limit = self.options.concurrency
+        return self._of_owner(limit.key if limit else None)
+
+    def _of_owner(self, name: str | None) -> str | None:
+        return name if name is None or self.owner is None else f"owner:{self.owner}:{name}"
 
     @property
     def digest(self) -> str:

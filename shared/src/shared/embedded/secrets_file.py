@@ -2,14 +2,22 @@
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 
-def read_or_create(path: Path) -> str:
-    """Return the password kept at `path`; make one of 192 random bits, letters and digits only, if there is none."""
+def _random() -> str:
+    return secrets.token_hex(24)
+
+
+def read_or_create(path: Path, make: Callable[[], str] = _random) -> str:
+    """Return the password kept at `path`; make one of 192 random bits, letters and digits only, if there is none.
+
+    `make` is what makes it, if it is to be another.
+    """
     if path.exists():
         return path.read_text().strip()
-    password = secrets.token_hex(24)
+    password = make()
     write_private(path, password)
     return password
 

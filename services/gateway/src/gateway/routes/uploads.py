@@ -5,10 +5,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from gateway.asset_views import UploadView
 from gateway.dependencies import Connected
+from gateway.pictures import PictureSize
 from gateway.problems import problem_responses
-from gateway.uploads import FIELD, read_upload
-from gateway.views import UploadView
+from gateway.uploads import FIELD, received
 
 _BINARY = {"type": "string", "format": "binary"}
 _FORM = {"type": "object", "required": [FIELD], "properties": {FIELD: _BINARY}}
@@ -35,4 +36,11 @@ router = APIRouter(prefix="/api/uploads", tags=["uploads"])
 )
 async def upload_image(request: Request, connected: Connected) -> UploadView:
     """Keep a picture (JPEG, PNG or WebP, 25 MB at most), sent as a form's field `file` or as the body itself."""
-    return UploadView(asset=await connected.uploads.keep(await read_upload(request)))
+    async with received(request) as file:
+        asset = await connected.uploads.keep(file)
+    name = asset.key.rpartition("/")[2]
+    return UploadView(
+        asset=asset,
+        url=connected.links.sign(name, PictureSize.FULL),
+        thumbnail_url=connected.links.sign(name, PictureSize.SMALL),
+    )

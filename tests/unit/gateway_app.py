@@ -1,0 +1,74 @@
+"""The HTTP API with nothing behind it but a place for pictures, for tests of what is refused and how errors look."""
+
+from unittest.mock import create_autospec
+from uuid import UUID
+
+import httpx2
+
+from gateway.api_keys import ApiKey, ApiKeys
+from gateway.app import create_app
+from gateway.authentication import Gate
+from gateway.dependencies import Dependencies
+from gateway.domain.callers import KeyScope
+from gateway.explanations import Explanations
+from gateway.history import History
+from gateway.links import Links
+from gateway.live import LiveEvents
+from gateway.pictures import Pictures
+from gateway.plans import Plans
+from gateway.request_rates import RequestRates
+from gateway.runs import Runs
+from gateway.starts import Starts
+from gateway.uploads import Uploads
+from gateway.workflows import Workflows
+
+KEYS = {
+    scope: ApiKey(name=scope, owner="somebody", scopes=frozenset({scope}), key_id=UUID(int=number))
+    for number, scope in enumerate(KeyScope)
+}
+
+
+SECRETS = ("a secret for tests",)
+
+
+def bearer(key):
+    return {"Authorization": f"Bearer {key}"}
+
+
+def new_dependencies(assets):
+    keys = create_autospec(ApiKeys, instance=True)
+    keys.find.side_effect = KEYS.get
+    dependencies = Dependencies(
+        gate=Gate(keys, create_autospec(RequestRates, instance=True)),
+        keys=keys,
+        workflows=create_autospec(Workflows, instance=True),
+        plans=create_autospec(Plans, instance=True),
+        starts=create_autospec(Starts, instance=True),
+        runs=create_autospec(Runs, instance=True),
+        explanations=create_autospec(Explanations, instance=True),
+        history=create_autospec(History, instance=True),
+        live=LiveEvents(),
+        uploads=Uploads(assets),
+        pictures=Pictures(assets),
+        links=Links(SECRETS),
+    )
+    for name in ("workflows", "plans", "starts", "runs", "explanations", "history"):
+        part = getattr(dependencies, name)
+        part.seen_by.return_value = part
+    return dependencies
+
+
+def client_of(dependencies, *, key: str | None = "admin"):
+    transport = httpx2.ASGITransport(create_app(dependencies), raise_app_exceptions=False)
+    headers = {} if key is None else bearer(key)
+    return httpx2.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
+
+
+def problem(answer, status, code):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document = answer.json()
+    assert (document["type"], document["status"], document["code"]) == ("about:blank", status, code)
+    assert document["problems"][0]["code"] == code
+    assert document["problems"][0]["message"] == document["detail"]
+    return document
