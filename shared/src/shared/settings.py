@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     database_url: PostgresUrl | None = None
     assets_url: str | None = Field(default=None, pattern=r"^[a-z0-9]+://")
     gateway_url: HttpUrl | None = None
+    api_key: SecretStr | None = None
     llm_base_url: HttpUrl | None = None
     llm_api_key: SecretStr = Field(default=SecretStr("none"), min_length=1)
     llm_model: str = "offline"
