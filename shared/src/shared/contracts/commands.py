@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, TypeAdapter
 from shared.contracts.base import Contract
 from shared.contracts.envelope import Message, NodeMessage
 from shared.contracts.graph import WorkflowGraph
+from shared.contracts.labels import Metadata, Tags
 from shared.contracts.run_options import Lane, RunOptions, Scope
 from shared.contracts.values import Value
 
@@ -26,7 +27,7 @@ class RunStart(Message):
 
     Where `scope` is not `full`, only the nodes in `selected` are executed. `given` are outputs, by node id: a node
     with a given output is not executed. Every node that feeds an executed one must be executed or given.
-    `resumed_from` is the run that the given outputs come from.
+    `resumed_from` is the run that the given outputs come from. `tags` and `metadata` change nothing about what is done.
     """
 
     kind: Literal["run.start"] = "run.start"
@@ -40,11 +41,16 @@ class RunStart(Message):
     given: dict[str, Value] = {}
     resumed_from: UUID | None = None
     options: RunOptions = RunOptions()
+    tags: Tags = ()
+    metadata: Metadata = {}
 
     @property
     def digest(self) -> str:
         """A digest that is equal for commands that ask for the same, whatever the ids of their runs."""
-        content = self.model_dump(mode="json", exclude={"run_id"})
+        # What came later and is not used is left out: the digest is then what it was before.
+        later = {"tags": self.tags, "metadata": self.metadata}
+        left_out = {"run_id", *(name for name, value in later.items() if not value)}
+        content = self.model_dump(mode="json", exclude=left_out)
         return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
