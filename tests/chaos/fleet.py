@@ -19,6 +19,7 @@ WORKER = "obedient_worker"
 LLM_WORKER = "llm_worker"
 ORCHESTRATORS = ("orchestrator", "orchestrator_2", "orchestrator_3")
 CRASHING = "crashing_orchestrator"
+GATEWAYS = ("gateway", "gateway_2")
 _MODULES = {
     **dict.fromkeys(ORCHESTRATORS, "orchestrator.main"),
     TRACKER: "run_tracker.main",
@@ -26,6 +27,7 @@ _MODULES = {
     LLM_WORKER: "llm_worker.main",
     f"{LLM_WORKER}_2": "llm_worker.main",
     CRASHING: "tests.chaos.crashing_orchestrator",
+    **dict.fromkeys(GATEWAYS, "gateway.main"),
 }
 KILLED = -signal.SIGKILL
 GRACE_SECONDS = 20.0

@@ -42,11 +42,11 @@ async def gateway_process(settings):
             yield gateway
         finally:
             await gateway.stop()
-            await draining
+            sys.stderr.write((await draining).decode())  # shown with a test that failed
 
 
 def environment(settings):
-    names = ("home", "amqp_url", "database_url", "assets_url")
+    names = ("home", "amqp_url", "database_url", "assets_url", "http_port")
     return {f"WEFT_{name.upper()}": str(getattr(settings, name)) for name in names}
 
 

@@ -8,7 +8,9 @@ import httpx2
 import pytest
 from PIL import Image
 
+from gateway.acceptances import Acceptances
 from gateway.app import create_app, openapi_document
+from gateway.batches import Batches
 from gateway.body_limit import LINGER_BYTES, MAX_BODY_BYTES
 from gateway.dependencies import Dependencies
 from gateway.explanations import Explanations
@@ -39,7 +41,9 @@ def dependencies(assets):
         workflows=create_autospec(Workflows, instance=True),
         plans=create_autospec(Plans, instance=True),
         starts=create_autospec(Starts, instance=True),
+        batches=create_autospec(Batches, instance=True),
         runs=create_autospec(Runs, instance=True),
+        acceptances=create_autospec(Acceptances, instance=True),
         explanations=create_autospec(Explanations, instance=True),
         live=LiveEvents(),
         uploads=Uploads(assets),
@@ -312,6 +316,13 @@ def test_operation_ids_are_stable():
         "list_runs",
         "get_run",
         "watch_run",
+        "watch_workflow",
+        "import_workflow",
+        "validate_workflow",
+        "update_workflow",
+        "delete_workflow",
+        "export_workflow",
+        "execute_workflow_batch",
         "explain_run",
         "cancel_run",
         "resume_run",

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from gateway.acceptances import Acceptances
+from gateway.batches import Batches
 from gateway.explanations import Explanations
 from gateway.live import LiveEvents
 from gateway.plans import Plans
@@ -21,7 +23,9 @@ class Dependencies:
     workflows: Workflows
     plans: Plans
     starts: Starts
+    batches: Batches
     runs: Runs
+    acceptances: Acceptances
     explanations: Explanations
     live: LiveEvents
     uploads: Uploads

@@ -1,16 +1,18 @@
 """The gateway's process: its connections, its HTTP application, its health."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from uuid import UUID
 
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
 from prometheus_client import CollectorRegistry, Gauge
 
+from gateway.acceptances import Acceptances
 from gateway.app import create_app
+from gateway.batches import Batches
 from gateway.dependencies import Dependencies
+from gateway.event_log import MAX_EVENTS
 from gateway.explanations import Explanations
 from gateway.live import LiveEvents
 from gateway.orchestrator_client import OrchestratorClient
@@ -26,7 +28,7 @@ from shared.assets import AssetStore
 from shared.contracts.errors import UnavailableError
 from shared.database import Database, connect_database
 from shared.messaging.connection import connect
-from shared.messaging.live import listen_to_events
+from shared.messaging.live import EventFeed, StreamedEvent
 from shared.messaging.publisher import Publisher, open_publisher
 from shared.messaging.requests import Requests
 from shared.service import Check, Service, health_routes, new_registry, run
@@ -34,6 +36,7 @@ from shared.settings import Settings
 
 NAME = "gateway"
 CHECK_SECONDS = 3.0
+HISTORY = MAX_EVENTS  # of the past, read at start: what clients that come back may have missed
 
 
 @asynccontextmanager
@@ -51,34 +54,43 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         await _check_topology(connection)
         requests = await Requests.start(await _channel(connection), asker=NAME)
         dependencies = _dependencies(database, publisher, requests, assets)
-        live, runs = dependencies.live, dependencies.runs
+        live = dependencies.live
 
-        def receive(run_id: UUID, body: bytes) -> None:
-            runs.hear(run_id, body)
-            live.receive(run_id, body)
+        def hear(told: StreamedEvent) -> None:
+            live.receive(told)
+            dependencies.acceptances.hear(told)
 
-        await listen_to_events(await _channel(connection), listener=NAME, receive=receive, on_gap=live.mark_gap)
+        feed = await EventFeed.open(connection, hear, live.mark_gap, history=HISTORY)
         checks = [
             Check("database", database.answers),
             Check("broker", lambda: _broker_answers(connection)),
             Check("assets", lambda: _assets_answer(assets)),
         ]
         app = create_app(dependencies, health_routes(checks, _registry(live)))
-        yield Service(app, background=(dependencies.starts.keep_pruned,), on_stop=live.close)
+        yield Service(app, background=(*_upkeep(dependencies), feed.run), on_stop=live.close)
 
 
 def _dependencies(database: Database, publisher: Publisher, requests: Requests, assets: AssetStore) -> Dependencies:
     workflows, tracker = Workflows(database), TrackerClient(requests)
-    runs = Runs(publisher, tracker)
+    acceptances = Acceptances(database)
+    runs = Runs(publisher, tracker, acceptances)
+    plans, started = Plans(workflows, runs, tracker), StartedRuns(database)
     return Dependencies(
         workflows=workflows,
-        plans=Plans(workflows, runs, tracker),
-        starts=Starts(StartedRuns(database), runs),
+        plans=plans,
+        starts=Starts(started, runs),
+        batches=Batches(plans, started, runs),
         runs=runs,
+        acceptances=acceptances,
         explanations=Explanations(OrchestratorClient(requests), runs),
         live=LiveEvents(),
         uploads=Uploads(assets),
     )
+
+
+def _upkeep(dependencies: Dependencies) -> Sequence[Callable[[], Awaitable[None]]]:
+    acceptances = dependencies.acceptances
+    return dependencies.starts.keep_pruned, acceptances.keep_refusals, acceptances.keep_pruned
 
 
 async def _channel(connection: AbstractRobustConnection) -> AbstractRobustChannel:

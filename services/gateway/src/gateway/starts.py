@@ -29,7 +29,7 @@ class Starts:
         the run will begin: then the same request may be made again.
         """
         if request.run_id is None and request.trigger_run_id is None:
-            return await self._runs.start(_within_limit(await plan()))
+            return await self._runs.start(within_limit(await plan()))
         return await self._start_named(request, digest_of(subject, request), plan)
 
     async def keep_pruned(self) -> None:
@@ -38,7 +38,7 @@ class Starts:
 
     async def _start_named(self, request: StartRequest, digest: str, plan: Plan) -> RunView:
         while (earlier := await self._earlier(request, digest)) is None:
-            started = StartedRun(_within_limit(await plan()), digest)
+            started = StartedRun(within_limit(await plan()), digest)
             if await self._started.add(started):
                 return await self._runs.start(started.command)
         return await self._runs.start_again(earlier)
@@ -63,7 +63,8 @@ def _conflict(existing: RunStart, run_id: UUID | None) -> InvalidInputError:
     )
 
 
-def _within_limit(command: RunStart) -> RunStart:
+def within_limit(command: RunStart) -> RunStart:
+    """Return the command; raise `start_too_large`."""
     size = len(command.to_json())
     if size > MAX_START_BYTES:
         raise invalid(
