@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cli.commands import queues, run, runs, stack
+from cli.commands import queues, run, runs, stack, workflows
 from cli.errors import ExitCode, tell_defect, tell_error, tell_problem
 from shared.contracts.errors import Problem, WeftError
 from shared.logs import configure_logs
@@ -23,7 +23,7 @@ def create_app() -> typer.Typer:
     )
     for name, command in (("setup", stack.setup), ("dev", stack.dev), ("demo", stack.demo)):
         app.command(name)(command)
-    for name, group in (("run", run.app), ("runs", runs.app), ("queues", queues.app)):
+    for name, group in (("run", run.app), ("runs", runs.app), ("workflows", workflows.app), ("queues", queues.app)):
         app.add_typer(group, name=name)
     return app
 
