@@ -214,9 +214,13 @@ async def test_waiting_returns_the_record_and_ends_in_time():
 
 
 async def test_the_key_goes_along():
+    keys = []
+
     async def answer(request):
-        return httpx2.Response(200, json={"runs": [], "key": request.headers["authorization"]})
+        keys.append(request.headers["authorization"])
+        return httpx2.Response(200, json={"runs": []})
 
     gateway = AsyncClient("http://gateway.test", api_key="weft_x", transport=httpx2.MockTransport(answer))
     async with gateway:
         assert await gateway.runs() == ()
+    assert keys == ["Bearer weft_x"]

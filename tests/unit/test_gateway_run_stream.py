@@ -269,11 +269,11 @@ def test_an_update_is_sent_by_its_kind_as_one_line(update, kind):
     assert "\n" not in (event.raw_data or "")
 
 
-@pytest.mark.parametrize("id_", [EventId(0), EventId(12), EventId(12, ends=True)])
+@pytest.mark.parametrize("id_", [EventId(-1), EventId(0), EventId(12), EventId(12, ends=True)])
 def test_an_id_is_read_as_it_was_written(id_):
     assert read_event_id(str(id_)) == id_
 
 
-@pytest.mark.parametrize("text", [None, "", "x", "-1", "1.5", "1.end.end", "9" * 30, "\u0661"])
+@pytest.mark.parametrize("text", [None, "", "x", "-2", "1.5", "1.end.end", "9" * 30, "\u0661"])
 def test_an_id_of_others_is_none(text):
     assert read_event_id(text) is None

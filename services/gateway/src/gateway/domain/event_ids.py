@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-_FORM = re.compile(r"([0-9]{1,18})(\.end)?")
+_FORM = re.compile(r"(-1|[0-9]{1,18})(\.end)?")  # -1: before the first one
 
 
 @dataclass(frozen=True, slots=True)
