@@ -8,11 +8,12 @@ from uuid import UUID
 
 import pytest
 
-from gateway import event_log
+from gateway import event_log, waiting
 from gateway.domain.event_ids import EventId, read_event_id
 from gateway.event_log import LoggedEvent
 from gateway.live import LiveEvents, Signal
 from gateway.run_stream import RunStream, Told, to_sse
+from gateway.runs import Runs
 from shared.contracts.errors import unavailable
 from shared.contracts.events import NodeProgress, NodeQueued, NodeStarted, NodeSucceeded, RunFinished, RunStarted
 from shared.contracts.queries import NodeView, RunView
@@ -277,3 +278,18 @@ def test_an_id_is_read_as_it_was_written(id_):
 @pytest.mark.parametrize("text", [None, "", "x", "-2", "1.5", "1.end.end", "9" * 30, "\u0661"])
 def test_an_id_of_others_is_none(text):
     assert read_event_id(text) is None
+
+
+async def test_an_end_that_came_before_anybody_waited_is_noticed(monkeypatch):
+    monkeypatch.setattr(waiting, "RECORD_SECONDS", 0.01)
+    gateway, tracker = Gateway(NODE_QUEUED, FINISHED), Tracker(RUNNING, COMPLETED)
+
+    class Asked(Runs):
+        def __init__(self): ...
+
+        async def get(self, run_id, *, patience=0.0):
+            return await tracker.ask()
+
+    async with asyncio.timeout(waiting.LOOK_SECONDS - 1):
+        assert await waiting.wait_for_end(RUNNING, Asked(), gateway.live, 30) == COMPLETED
+    assert tracker.asked == 2

@@ -64,6 +64,11 @@ class EventLog:
         self._first: int | None = None  # nothing before it is known
         self.newest = -1
 
+    @property
+    def start(self) -> int:
+        """The position that all that is kept comes after."""
+        return self.newest if self._first is None else self._first - 1
+
     def append(self, told: StreamedEvent) -> tuple[UUID, ...]:
         """Keep an event, and return whom it concerns; nobody, if it was told before."""
         if self._first is None:

@@ -22,7 +22,7 @@ log = get_logger(__name__)
 async def wait_for_end(run: RunView, runs: Runs, live: LiveEvents, seconds: float) -> RunView:
     """Return the run as it is recorded once it has ended, or as it is known when the time is over."""
     deadline = asyncio.get_running_loop().time() + seconds
-    with live.subscribe(run.run_id, live.log.newest) as subscription:
+    with live.subscribe(run.run_id, live.log.start) as subscription:
         while True:
             run = await _known_now(run, runs)
             left = deadline - asyncio.get_running_loop().time()
