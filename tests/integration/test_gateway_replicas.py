@@ -13,6 +13,7 @@ from tests.integration.gateway_client import (
     keep,
     picture,
     problem,
+    recorded,
     until,
     upload,
     watch,
@@ -168,8 +169,7 @@ async def test_each_of_many_runs_has_its_own_result(client, services):
     assert reply["results"][1]["problems"][0]["code"] == "missing_input"
     for place, text in ((0, "a"), (2, "c")):
         location = f"{RUNS}/{reply['results'][place]['run']['runId']}"
-        await watch(client, location)
-        run = (await client.get(location)).json()
+        run = await recorded(client, location)
         assert run["result"]["fields"]["who"]["text"] == text
     problem(await client.post(path, json={"inputs": []}), 422, "invalid_request")
     problem(await client.post(path, json={"inputs": [{}] * 1_001}), 422, "invalid_request")

@@ -3,7 +3,7 @@
 import asyncio
 from uuid import uuid4
 
-from tests.integration.gateway_client import GRAPH, execute, keep, problem, watch
+from tests.integration.gateway_client import GRAPH, execute, keep, problem, recorded
 
 WORKFLOWS = "/api/workflows"
 OTHER = {"nodes": [{"id": "say", "type": "text", "params": {"text": "hello"}}], "edges": []}
@@ -51,8 +51,7 @@ async def test_a_run_keeps_the_version_that_it_was_started_with(client, services
     workflow = await keep(client)
     accepted = await execute(client, workflow)
     await client.put(place(workflow), json={"graph": OTHER})
-    await watch(client, accepted.headers["location"])
-    run = (await client.get(accepted.headers["location"])).json()
+    run = await recorded(client, accepted.headers["location"])
     assert (run["workflowVersion"], run["status"]) == (1, "completed")
     assert {node["nodeId"] for node in run["nodes"]} == {"photo", "half", "out"}
 
@@ -60,7 +59,7 @@ async def test_a_run_keeps_the_version_that_it_was_started_with(client, services
 async def test_a_deleted_workflow_is_found_no_more_and_its_runs_are(client, services):
     workflow = await keep(client)
     accepted = await execute(client, workflow)
-    await watch(client, accepted.headers["location"])
+    await recorded(client, accepted.headers["location"])
     assert (await client.delete(place(workflow))).status_code == 204
     for answer in (
         await client.get(place(workflow)),
@@ -123,4 +122,4 @@ async def test_a_file_of_the_predecessor_is_imported(client):
     workflow = (await client.post(f"{WORKFLOWS}/import", json=old)).json()
     assert workflow["name"] == "untitled"
     assert [node["type"] for node in workflow["graph"]["nodes"]] == ["upload_image", "crop_image", "response"]
-    problem(await client.post(f"{WORKFLOWS}/import", json=BROKEN), 422, "unknown_type")
+    problem(await client.post(f"{WORKFLOWS}/import", json=BROKEN), 422, "duplicate_id")
