@@ -22,14 +22,15 @@ GATEWAY = "gateway"
 API_KEY = secrets.token_hex(32)  # of the gateway
 ORCHESTRATORS = ("orchestrator", "orchestrator_2", "orchestrator_3")
 CRASHING = "crashing_orchestrator"
+GATEWAYS = (GATEWAY, "gateway_2")
 _MODULES = {
     **dict.fromkeys(ORCHESTRATORS, "orchestrator.main"),
     TRACKER: "run_tracker.main",
-    GATEWAY: "gateway.main",
     WORKER: "tests.chaos.obedient_worker",
     LLM_WORKER: "llm_worker.main",
     f"{LLM_WORKER}_2": "llm_worker.main",
     CRASHING: "tests.chaos.crashing_orchestrator",
+    **dict.fromkeys(GATEWAYS, "gateway.main"),
 }
 KILLED = -signal.SIGKILL
 GRACE_SECONDS = 20.0

@@ -57,6 +57,19 @@ async def watch(client, location):
         return [event async for event in events]
 
 
+async def recorded(client, location):
+    """Return a run once its end is recorded, which may be a moment after it is told."""
+    run = {}
+
+    async def is_recorded():
+        run.update((await client.get(location)).json())
+        return "finishedAt" in run
+
+    await watch(client, location)
+    await until(is_recorded)
+    return run
+
+
 def problem(answer, status, code):
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert answer.headers["content-type"] == "application/problem+json"

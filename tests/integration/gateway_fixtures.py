@@ -43,11 +43,11 @@ async def gateway_process(settings):
             yield gateway
         finally:
             await gateway.stop()
-            await draining
+            sys.stderr.write((await draining).decode())  # shown with a test that failed
 
 
 def environment(settings):
-    names = ("home", "amqp_url", "database_url", "assets_url")
+    names = ("home", "amqp_url", "database_url", "assets_url", "http_port")
     secrets = {name: getattr(settings, name).get_secret_value() for name in ("api_key", "url_secrets")}
     values = {**{name: getattr(settings, name) for name in names}, **secrets}
     return {f"WEFT_{name.upper()}": str(value) for name, value in values.items()}

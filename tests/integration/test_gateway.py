@@ -280,8 +280,10 @@ async def test_a_stream_tells_the_end_that_came_while_the_broker_was_away(stack,
                 assert (await watch(other.client, location))[-1][1]["status"] == "completed"
             await line.restore()
             told = [event async for event in events]
-    assert told[-1][0] == "run.snapshot"
+    # By its event or by a snapshot: whichever is known first when the broker is back.
+    assert told[-1][0] in {"run.finished", "run.snapshot"}
     assert told[-1][1]["status"] == "completed"
+    assert [data.get("status") for _, data in told].count("completed") == 1
 
 
 async def test_a_stream_survives_the_loss_of_its_connection(stack, tracker_service):
@@ -291,10 +293,9 @@ async def test_a_stream_survives_the_loss_of_its_connection(stack, tracker_servi
             await until_queued(events)
             await line.cut()
             await line.restore()
-            assert (await anext(events))[0] == "run.snapshot"
             async with crop_worker(stack):
                 kinds = [kind async for kind, _ in events]
-    assert kinds[-1] == "run.finished"
+    assert kinds[-1] in {"run.finished", "run.snapshot"}
     assert "node.succeeded" in kinds
 
 

@@ -1,5 +1,7 @@
 """Each owner has things of their own: over every route of the gateway, those of others are not there."""
 
+import asyncio
+import json
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
@@ -19,6 +21,7 @@ OPERATIONS: list[tuple[str, str]] = [
 ABOUT_SOMETHING = [item for item in OPERATIONS if "{" in item[1]]
 LISTS = [item for item in OPERATIONS if item[0] == "GET" and "{" not in item[1]]
 NOT_OWNED = {"/api/node-types", "/api/keys"}  # the former is everybody's, the latter the administrators'
+BODIES = {"": {"graph": GRAPH}, "/execute-batch": {"inputs": [{}]}}  # by the end of the path; else an empty one
 SIGNED = "/assets/"  # who was given a link may follow it
 
 
@@ -75,8 +78,8 @@ async def test_what_belongs_to_others_is_not_found_on_any_route(alice, bob, thin
             continue
         names = {name: thing for name, thing in things.items() if f"{{{name}}}" in path}
         assert names, f"{path} is about something of which this test does not know whose it is"
-        owned, body = path.format(**names), {"json": {}} if method in {"POST", "PUT", "PATCH"} else {}
-        answer = await bob.request(method, owned, **body)
+        body = {"json": BODIES.get(path.rpartition("}")[2], {})} if method in {"POST", "PUT", "PATCH"} else {}
+        answer = await bob.request(method, path.format(**names), **body)
         assert answer.status_code == 404, f"{method} {path}: {answer.status_code} {answer.text}"
         assert answer.json()["code"] in {"run_not_found", "workflow_not_found"}
     for location in (f"/api/workflows/{things['workflowId']}", f"/api/workflows/runs/{things['runId']}"):
@@ -124,6 +127,33 @@ async def test_two_owners_use_the_same_names_without_noticing_each_other(alice, 
     for owner, name in ((alice, "one"), (bob, "two")):
         assert (await owner.get(f"/api/workflows/{workflow_id}")).json()["name"] == name
         assert len((await owner.get(f"/api/workflows/{workflow_id}/runs")).json()["runs"]) == 1
+
+
+async def test_the_stream_of_a_workflow_tells_nothing_of_other_owners_with_the_same_id(alice, bob, services):
+    workflow_id = str(uuid4())
+    for owner in (alice, bob):
+        workflow = await keep(owner, id=workflow_id)
+    async with asyncio.timeout(30), bob.sse(f"/api/workflows/{workflow_id}/events") as source:
+        events = aiter(source)
+        assert (await anext(events)).event == "workflow.snapshot"
+        await watch(alice, (await execute(alice, workflow)).headers["location"])
+        own = (await execute(bob, workflow)).headers["location"].rpartition("/")[2]
+        assert json.loads((await anext(events)).data)["runId"] == own
+
+
+async def test_a_batch_starts_what_the_limits_of_the_key_allow_and_tells_why_not_the_rest(gateway, services):
+    async with key_of(gateway, f"batch-{uuid4().hex}", concurrentRuns=2) as (owner, _):
+        graph = {"nodes": [{"id": "ask", "type": "llm", "params": {"userMessage": "?"}}], "edges": []}
+        path = f"/api/workflows/{(await keep(owner, graph))['id']}/execute-batch"
+        body, headers = {"inputs": [{}] * 3}, {"Idempotency-Key": "three"}
+        replies = [(await owner.post(path, json=body, headers=headers)).json() for _ in range(2)]
+        for reply in replies:
+            assert (reply["accepted"], reply["refused"]) == (2, 1), reply
+            assert reply["results"][2]["problems"][0]["code"] == "too_many_runs"
+        for result in replies[0]["results"][:2]:
+            run = result["run"]
+            assert run["owner"].startswith("batch-")
+            assert (await owner.post(f"/api/workflows/runs/{run['runId']}/cancel")).status_code == 202
 
 
 async def test_the_outputs_of_others_are_not_reused_for_a_part_of_a_workflow(alice, bob, services):

@@ -37,7 +37,12 @@ def test_without_settings_the_missing_variable_is_named(name, tmp_path):
 @pytest.mark.parametrize("name", ["orchestrator", "run_tracker", "gateway"])
 def test_no_database_at_the_address(name, tmp_path, stack):
     done = run_service(
-        name, tmp_path, amqp_url=stack.amqp_url, database_url=NOWHERE_DATABASE, assets_url=stack.assets_url
+        name,
+        tmp_path,
+        amqp_url=stack.amqp_url,
+        database_url=NOWHERE_DATABASE,
+        assets_url=stack.assets_url,
+        url_secrets=stack.url_secrets.get_secret_value(),
     )
     assert done.returncode == 69
     line = only_line(done)
@@ -54,6 +59,7 @@ def test_no_broker_at_the_address(name, tmp_path, stack):
         database_url=stack.database_url,
         assets_url=stack.assets_url,
         llm_base_url="http://127.0.0.1:1/v1",
+        url_secrets=stack.url_secrets.get_secret_value(),
     )
     assert done.returncode == 69
     line = only_line(done)

@@ -5,9 +5,11 @@ from uuid import UUID
 
 import httpx2
 
+from gateway.acceptances import Acceptances
 from gateway.api_keys import ApiKey, ApiKeys
 from gateway.app import create_app
 from gateway.authentication import Gate
+from gateway.batches import Batches
 from gateway.dependencies import Dependencies
 from gateway.domain.callers import KeyScope
 from gateway.explanations import Explanations
@@ -44,7 +46,9 @@ def new_dependencies(assets):
         workflows=create_autospec(Workflows, instance=True),
         plans=create_autospec(Plans, instance=True),
         starts=create_autospec(Starts, instance=True),
+        batches=create_autospec(Batches, instance=True),
         runs=create_autospec(Runs, instance=True),
+        acceptances=create_autospec(Acceptances, instance=True),
         explanations=create_autospec(Explanations, instance=True),
         history=create_autospec(History, instance=True),
         live=LiveEvents(),
@@ -52,7 +56,7 @@ def new_dependencies(assets):
         pictures=Pictures(assets),
         links=Links(SECRETS),
     )
-    for name in ("workflows", "plans", "starts", "runs", "explanations", "history"):
+    for name in ("workflows", "plans", "starts", "batches", "runs", "explanations", "history"):
         part = getattr(dependencies, name)
         part.seen_by.return_value = part
     return dependencies

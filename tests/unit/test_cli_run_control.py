@@ -50,6 +50,7 @@ class FakeGateway:
         self.asked = {}
         self.answers = {
             "POST /api/uploads": {"asset": ASSET},
+            "POST /api/workflows": {"id": str(NEW), "version": 1, "name": "x", "createdAt": "2026-01-01T00:00:00Z"},
             f"GET /api/workflows/runs/{RUN}": OLD,
             f"GET /api/workflows/runs/{NEW}": ENDED,
             f"POST /api/workflows/runs/{RUN}/cancel": OLD.model_copy(update={"status": RunStatus.RUNNING}),

@@ -1,6 +1,7 @@
 """The HTTP API without anything behind it: what is refused, how errors look, what is documented."""
 
 import io
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -9,6 +10,7 @@ from tests.unit.gateway_app import client_of, new_dependencies, problem
 
 from gateway.app import openapi_document
 from gateway.body_limit import LINGER_BYTES, MAX_BODY_BYTES
+from gateway.views import WorkflowView
 from shared.assets import AssetStore
 from shared.contracts.errors import invalid, unavailable
 from shared.contracts.node_types import REGISTRY
@@ -16,6 +18,7 @@ from shared.contracts.queries import RunView, WhyReply
 from shared.contracts.states import RunStatus
 from shared.contracts.values import MAX_PICTURE_BYTES, AssetRef
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RUN_PATH = "/api/workflows/runs/00000000-0000-0000-0000-000000000001"
 
 
@@ -288,6 +291,13 @@ def test_operation_ids_are_stable():
         "get_statistics",
         "get_run",
         "watch_run",
+        "watch_workflow",
+        "import_workflow",
+        "validate_workflow",
+        "update_workflow",
+        "delete_workflow",
+        "export_workflow",
+        "execute_workflow_batch",
         "explain_run",
         "cancel_run",
         "resume_run",
@@ -316,3 +326,81 @@ def test_what_the_document_refers_to_is_in_it():
     names = {"ProblemDetails", "Problem", "RunView", "WorkflowView"}
     assert names <= document["components"]["schemas"].keys()
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+ENDED = ACCEPTED.model_copy(update={"status": RunStatus.COMPLETED, "nodes": ()})
+
+
+@STARTS
+async def test_a_start_may_wait_for_the_end(client, dependencies, path):
+    dependencies.starts.start.return_value = ACCEPTED
+    dependencies.runs.get.return_value = ENDED
+    answer = await client.post(path, params={"wait": 5})
+    assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+    dependencies.runs.get.return_value = ACCEPTED
+    answer = await client.post(path, params={"wait": 0.01})
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    problem(await client.post(path, params={"wait": 61}), 422, "invalid_request")
+
+
+@STARTS
+async def test_a_run_that_cannot_be_asked_about_is_told_as_it_was_accepted(client, dependencies, path):
+    dependencies.starts.start.return_value = ACCEPTED
+    dependencies.runs.get.side_effect = unavailable("no_answer", "away")
+    answer = await client.post(path, params={"wait": 0.01})
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+
+
+async def events(client, **headers):
+    async with client.sse(f"{RUN_PATH}/events", headers=headers) as source:
+        return source.response.status_code, [event async for event in source]
+
+
+async def test_a_run_that_has_ended_is_told_once_and_never_again(client, dependencies):
+    dependencies.runs.get.return_value = ENDED
+    status, (told,) = await events(client)
+    assert (status, told.event, told.json()["status"]) == (200, "run.snapshot", "completed")
+    answer = await client.get(f"{RUN_PATH}/events", headers={"Last-Event-ID": told.id})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert [event.id for event in (await events(client, **{"Last-Event-ID": "of others"}))[1]] == [told.id]
+
+
+async def test_a_graph_is_checked_and_not_kept(client, dependencies):
+    graph = {"nodes": [{"id": "a", "type": "text"}], "edges": []}
+    good = await client.post("/api/workflows/validate", json={"graph": graph})
+    assert (good.status_code, good.json()["valid"], good.json()["graph"]["nodes"][0]["type"]) == (200, True, "text")
+    bad = await client.post("/api/workflows/validate", json={"graph": {"nodes": [{"id": "a", "type": "x"}]}})
+    assert (bad.status_code, bad.json()["valid"]) == (200, False)
+    assert bad.json()["problems"][0]["code"] == "unknown_type"
+    dependencies.workflows.add.assert_not_called()
+
+
+async def test_what_is_imported_is_named_by_its_file(client, dependencies):
+    file = {"name": "old", "nodes": [{"id": "a", "type": "text"}], "edges": [], "viewport": {"zoom": 1}}
+
+    async def add(workflow_id, name, graph):
+        return WorkflowView(id=workflow_id, version=1, name=name, created_at=NOW, graph=graph), True
+
+    dependencies.workflows.add.side_effect = add
+    answer = await client.post("/api/workflows/import", json=file)
+    assert (answer.status_code, answer.json()["name"]) == (201, "old")
+    problem(await client.post("/api/workflows/import", json={"edges": []}), 422, "invalid_request")
+
+
+BATCH_PATH = EXECUTE_PATH + "-batch"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"inputs": []},
+        {"inputs": [{}] * 1_001},
+        {"inputs": [{"a": {"type": "nothing"}}]},
+        {"inputs": [{}], "tags": [str(number) for number in range(21)]},
+        {"inputs": [{}], "metadata": {"x": 17_000 * "y"}},
+    ],
+)
+async def test_what_is_no_batch_is_refused_as_a_whole(client, dependencies, body):
+    problem(await client.post(BATCH_PATH, json=body), 422, "invalid_request")
+    dependencies.batches.start.assert_not_called()

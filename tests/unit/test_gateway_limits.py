@@ -1,6 +1,7 @@
 """What no client can do to the gateway: send for ever, read for ever, be misled by a page of somebody else's."""
 
 import asyncio
+from unittest.mock import create_autospec
 
 import httpx2
 import pytest
@@ -9,6 +10,7 @@ from tests.unit.gateway_app import bearer, client_of, new_dependencies, problem
 from gateway import body_limit
 from gateway.app import create_app
 from gateway.body_limit import BodyLimit
+from gateway.views import WorkflowList
 from shared.assets import AssetStore
 
 PAGE = "https://canvas.example"
@@ -16,7 +18,10 @@ PAGE = "https://canvas.example"
 
 @pytest.fixture
 def dependencies(tmp_path):
-    return new_dependencies(AssetStore.from_url(tmp_path.as_uri()))
+    dependencies = new_dependencies(AssetStore.from_url(tmp_path.as_uri()))
+    page = create_autospec(dependencies.workflows.page, return_value=WorkflowList(workflows=()))
+    dependencies.workflows.page = page
+    return dependencies
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ from shared.topology import (
     RESULTS,
     RESULTS_QUEUE,
     RUNS,
+    STREAM,
     Binding,
     address,
     worker_address,
@@ -107,6 +108,12 @@ def test_every_quorum_queue_has_a_dead_letter_queue():
         assert BY_NAME[queue.dead_letter_queue].name.startswith("dead.")
         routing_key = str(queue.arguments["x-dead-letter-routing-key"])
         assert any(Binding(DEAD, routing_key) in other.bindings for other in QUEUES)
+
+
+def test_the_stream_holds_all_events_and_is_no_queue_that_loses_them_to_a_reader():
+    assert {binding.exchange for binding in STREAM.bindings} == {EVENTS, PROGRESS}
+    assert STREAM.arguments["x-queue-type"] == "stream"
+    assert STREAM.name not in BY_NAME
 
 
 def test_every_queue_is_declared_once():

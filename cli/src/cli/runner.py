@@ -5,14 +5,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from cli.client import Gateway
+from cli.client import connect
 from cli.edits import Edits, typed
 from cli.follow import Follower, OnChange
 from cli.inputs import Inputs, find_supply_problems, read_options
 from cli.pins import read_pins
 from cli.workflow_file import read_workflow, workflow_id
+from shared import client
+from shared.client import AsyncClient
 from shared.contracts.errors import InvalidInputError, Problem
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.queries import RunView
@@ -21,7 +23,7 @@ from shared.contracts.scopes import Selection
 from shared.contracts.values import ImageValue, Value
 
 Options = Mapping[str, Any]  # as the gateway takes them; what is left out stays as it is
-Begin = Callable[[Gateway], Awaitable[RunView]]  # starts a run, and returns it as it was accepted
+Begin = Callable[[AsyncClient], Awaitable[RunView]]  # starts a run, and returns it as it was accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +61,20 @@ class RunRequest:
             raise InvalidInputError(*problems)
         return cls(graph, inputs, nodes, outputs, options or {}, trigger_id)
 
-    async def begin(self, gateway: Gateway) -> RunView:
+    async def begin(self, gateway: AsyncClient) -> RunView:
         """Upload the pictures, keep the workflow, start a run; return it as it was accepted."""
         identity = workflow_id(self.graph)
         inputs, pinned = await _upload(gateway, self.inputs), await _upload(gateway, self.pins)
-        await gateway.save_workflow(identity, self.graph.name or "", self.graph)
-        wishes = {
-            "scope": scope_of(self.nodes),
-            "nodes": self.nodes,
-            "inputs": as_json(inputs),
-            "pinned": as_json(pinned),
-            "options": self.options,
-            **start_names(self.trigger_id),
-        }
-        return await gateway.execute(identity, wishes)
+        await gateway.save_workflow(as_json(self.graph), workflow_id=identity, name=self.graph.name)
+        request = client.ExecuteRequest(
+            trigger_run_id=self.trigger_id,
+            scope=scope_of(self.nodes),
+            nodes=self.nodes,
+            inputs=inputs,
+            pinned=pinned,
+            options=dict(self.options),
+        )
+        return await gateway.execute(identity, request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +89,19 @@ class ResumeRequest:
     options: Options = field(default_factory=dict[str, Any])
     trigger_id: str | None = None
 
-    async def begin(self, gateway: Gateway) -> RunView:
+    async def begin(self, gateway: AsyncClient) -> RunView:
         """Upload the pictures, take the run up in a new one; return that as it was accepted."""
-        wishes = {
-            "from": "start" if self.from_start else "failed",
-            "fromNode": self.from_node,
-            "params": typed(self.edits, await self._node_types(gateway)),
-            "inputs": as_json(await _upload(gateway, self.inputs)),
-            "options": self.options,
-            **start_names(self.trigger_id),
-        }
-        return await gateway.resume(self.run_id, wishes)
+        request = client.ResumeRequest(
+            trigger_run_id=self.trigger_id,
+            from_="start" if self.from_start else "failed",
+            from_node=self.from_node,
+            params=typed(self.edits, await self._node_types(gateway)),
+            inputs=await _upload(gateway, self.inputs),
+            options=dict(self.options),
+        )
+        return await gateway.resume(self.run_id, request)
 
-    async def _node_types(self, gateway: Gateway) -> dict[str, str]:
+    async def _node_types(self, gateway: AsyncClient) -> dict[str, str]:
         nodes = (await gateway.run(self.run_id)).nodes if self.edits else ()
         return {node.node_id: node.node_type for node in nodes or () if node.node_type}
 
@@ -111,21 +113,21 @@ class ReplayRequest:
     run_id: UUID
     trigger_id: str | None = None
 
-    async def begin(self, gateway: Gateway) -> RunView:
+    async def begin(self, gateway: AsyncClient) -> RunView:
         """Start a new run that does the same; return it as it was accepted."""
-        return await gateway.replay(self.run_id, start_names(self.trigger_id))
+        return await gateway.replay(self.run_id, trigger_run_id=self.trigger_id)
 
 
 async def execute(url: str, begin: Begin, on_change: OnChange, *, patience: float | None) -> RunView:
     """Start a run and follow it to its end; see `Follower.until_end` for what is raised."""
-    async with Gateway(url) as gateway:
+    async with connect(url) as gateway:
         accepted = await begin(gateway)
         return await Follower(gateway, accepted, on_change).until_end(patience)
 
 
 async def start_only(url: str, begin: Begin) -> UUID:
     """Start a run, and return its id."""
-    async with Gateway(url) as gateway:
+    async with connect(url) as gateway:
         return (await begin(gateway)).run_id
 
 
@@ -136,17 +138,12 @@ def scope_of(nodes: Sequence[str]) -> Scope:
     return Scope.SINGLE if len(nodes) == 1 else Scope.SELECTED
 
 
-def start_names(trigger_id: str | None) -> dict[str, str | None]:
-    """Return the ids to start a run with: one of ours, so that a repeated request starts nothing new."""
-    return {"runId": str(uuid4()), "triggerRunId": trigger_id}
+def as_json(graph: WorkflowGraph) -> dict[str, Any]:
+    """Return a graph as JSON holds it."""
+    return graph.model_dump(mode="json", exclude_none=True)
 
 
-def as_json(values: Mapping[str, Value]) -> dict[str, Any]:
-    """Return values as JSON holds them."""
-    return {name: value.model_dump(mode="json", exclude_none=True) for name, value in values.items()}
-
-
-async def _upload(gateway: Gateway, inputs: Inputs) -> dict[str, Value]:
+async def _upload(gateway: AsyncClient, inputs: Inputs) -> dict[str, Value]:
     pictures = inputs.pictures.values()
     assets = await asyncio.gather(*(gateway.upload(item.data, item.media_type) for item in pictures))
     values: dict[str, Value] = {

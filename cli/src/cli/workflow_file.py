@@ -1,8 +1,9 @@
 """Workflows as files."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid5
 
 from shared.contracts.errors import InvalidInputError, Problem, WeftError, invalid
@@ -27,6 +28,19 @@ def read_workflow(path: Path) -> WorkflowGraph:
     except WeftError as err:
         raise InvalidInputError(*(_in_file(problem, path) for problem in err.problems)) from err
     return graph if graph.name else graph.model_copy(update={"name": path.stem})
+
+
+def read_raw_workflow(path: Path) -> Mapping[str, Any]:
+    """Return the JSON object in a file; raise `file_unreadable`, `invalid_json` or `invalid_workflow`."""
+    raw = _read_json(path)
+    if not isinstance(raw, dict):
+        raise invalid(
+            "invalid_workflow",
+            "the file holds no JSON object",
+            where=str(path),
+            fix="a workflow is a JSON object with `nodes` and `edges`",
+        )
+    return cast("dict[str, Any]", raw)
 
 
 def workflow_id(graph: WorkflowGraph) -> UUID:

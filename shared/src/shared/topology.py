@@ -53,6 +53,7 @@ DEAD_JOBS_QUEUE = "orchestrator.dead_jobs"
 HISTORY_QUEUE = "run_tracker.events"
 QUERIES_QUEUE = "run_tracker.queries"
 WHY_QUEUE = "orchestrator.queries"
+LIVE_STREAM = "gateway.events"
 
 # A job that killed its worker three times is not given to a fourth. A worker's death counts against all jobs that it
 # had in hand; so after the first one they are suspects, which are tried one at a time, and innocent ones get away.
@@ -65,6 +66,10 @@ DELIVERY_LIMIT = 20
 DEAD_DELIVERY_LIMIT = 1_000_000
 QUERY_TTL_MS = 10_000
 QUERY_QUEUES = (QUERIES_QUEUE, WHY_QUEUE)
+# What is kept of the stream of live events: the least that the first limit to be reached leaves, in whole segments.
+STREAM_MAX_AGE = "1h"
+STREAM_MAX_BYTES = 256 * 1024 * 1024
+STREAM_SEGMENT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,18 @@ QUEUES: tuple[Queue, ...] = (
     # A query is worth nothing once its asker has given up.
     *(Queue(name, (Binding(QUERIES, name),), {"x-message-ttl": QUERY_TTL_MS}) for name in QUERY_QUEUES),
 )
+# One log for all gateways: every event has the same position for each of them, and can be read from there again.
+# No queue among the others: it has no dead letters, cannot be emptied, and is not consumed but read.
+STREAM = Queue(
+    LIVE_STREAM,
+    (Binding(EVENTS, "run.#"), Binding(EVENTS, "node.#"), Binding(PROGRESS, "node.#")),
+    {
+        "x-queue-type": "stream",
+        "x-max-age": STREAM_MAX_AGE,
+        "x-max-length-bytes": STREAM_MAX_BYTES,
+        "x-stream-max-segment-size-bytes": STREAM_SEGMENT_BYTES,
+    },
+)
 
 
 def address(message: Message) -> tuple[str, str]:
@@ -187,7 +204,7 @@ async def _declare(channel: AbstractChannel) -> None:
         await channel.declare_exchange(name, kind, durable=True)
     for source, destination in FORWARDED.items():
         await (await channel.get_exchange(destination)).bind(source, "#")
-    for queue in QUEUES:
+    for queue in (*QUEUES, STREAM):
         declared = await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
         for binding in queue.bindings:
             await declared.bind(binding.exchange, binding.routing_key)

@@ -17,7 +17,7 @@ from shared.contracts.run_options import MAX_CONCURRENT_RUNS, MAX_COST
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from cli.client import Gateway
+    from shared.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 
@@ -73,7 +73,7 @@ def list_keys(
     """List the keys of all owners, newest first."""
     from cli.render import write_json, write_table  # noqa: PLC0415 -- see the package
 
-    listed = _ask(lambda gateway: gateway.keys(limit))
+    listed = _ask(lambda gateway: gateway.list_keys(limit))
     if output is Output.JSON:
         write_json(listed)
     else:
@@ -96,11 +96,11 @@ def revoke_key(
     return ExitCode.OK
 
 
-def _ask(question: "Callable[[Gateway], Awaitable[dict[str, Any]]]") -> dict[str, Any]:
-    from cli.client import Gateway  # noqa: PLC0415 -- see the package
+def _ask(question: "Callable[[AsyncClient], Awaitable[dict[str, Any]]]") -> dict[str, Any]:
+    from cli.client import connect  # noqa: PLC0415 -- see the package
 
     async def ask() -> dict[str, Any]:
-        async with Gateway(gateway_url(Settings.load())) as gateway:
+        async with connect(gateway_url(Settings.load())) as gateway:
             return await question(gateway)
 
     return asyncio.run(ask())

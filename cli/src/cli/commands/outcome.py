@@ -11,10 +11,10 @@ from shared.contracts.queries import RunView
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from cli.client import Gateway
+    from shared.client import AsyncClient
 
 
-def conclude(begin: "Callable[[Gateway], Awaitable[RunView]]", settings: Settings, how: OutcomeFlags) -> ExitCode:
+def conclude(begin: "Callable[[AsyncClient], Awaitable[RunView]]", settings: Settings, how: OutcomeFlags) -> ExitCode:
     """Start a run, and follow it or not."""
     if how.follow:
         return follow_to_end(begin, settings, timeout=how.timeout, output=how.output)
@@ -22,7 +22,7 @@ def conclude(begin: "Callable[[Gateway], Awaitable[RunView]]", settings: Setting
 
 
 def follow_to_end(
-    begin: "Callable[[Gateway], Awaitable[RunView]]", settings: Settings, *, timeout: float | None, output: Output
+    begin: "Callable[[AsyncClient], Awaitable[RunView]]", settings: Settings, *, timeout: float | None, output: Output
 ) -> ExitCode:
     """Start a run, show how it goes on, write its results; return the exit code that its end asks for."""
     from cli.display import show_progress  # noqa: PLC0415 -- see the package
@@ -35,7 +35,7 @@ def follow_to_end(
     return ExitCode.OK if run.status == "completed" else ExitCode.RUN_FAILED
 
 
-def tell_id(begin: "Callable[[Gateway], Awaitable[RunView]]", settings: Settings, *, output: Output) -> ExitCode:
+def tell_id(begin: "Callable[[AsyncClient], Awaitable[RunView]]", settings: Settings, *, output: Output) -> ExitCode:
     """Start a run, and write its id."""
     from cli.render import write_json, write_line  # noqa: PLC0415 -- see the package
     from cli.runner import start_only  # noqa: PLC0415 -- see the package

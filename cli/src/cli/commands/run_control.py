@@ -111,14 +111,14 @@ def explain_run(
 
 
 async def _cancel(url: str, run_id: UUID, reason: str | None) -> RunView:
-    from cli.client import Gateway  # noqa: PLC0415 -- see the package
+    from cli.client import connect  # noqa: PLC0415 -- see the package
 
-    async with Gateway(url) as gateway:
+    async with connect(url) as gateway:
         return await gateway.cancel(run_id, reason)
 
 
 async def _why(url: str, run_id: UUID, node_id: str | None) -> WhyReply:
-    from cli.client import Gateway  # noqa: PLC0415 -- see the package
+    from cli.client import connect  # noqa: PLC0415 -- see the package
 
-    async with Gateway(url) as gateway:
+    async with connect(url) as gateway:
         return await gateway.why(run_id, node_id)

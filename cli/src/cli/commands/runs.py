@@ -99,16 +99,16 @@ for _name, _command in {
 
 
 async def _list(url: str, workflow_id: UUID | None, query: Mapping[str, Any]) -> RunPage:
-    from cli.client import Gateway  # noqa: PLC0415 -- see the package
+    from cli.client import connect  # noqa: PLC0415 -- see the package
 
-    async with Gateway(url) as gateway:
+    async with connect(url) as gateway:
         return await gateway.runs(workflow_id, query)
 
 
 async def _get(url: str, run_id: UUID) -> RunView:
-    from cli.client import Gateway  # noqa: PLC0415 -- see the package
+    from cli.client import connect  # noqa: PLC0415 -- see the package
 
-    async with Gateway(url) as gateway:
+    async with connect(url) as gateway:
         return await gateway.run(run_id)
 
 

@@ -5,8 +5,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from gateway.acceptances import Acceptances
 from gateway.api_keys import ApiKeys
 from gateway.authentication import Gate
+from gateway.batches import Batches
 from gateway.domain.callers import Caller
 from gateway.explanations import Explanations
 from gateway.history import History
@@ -29,7 +31,9 @@ class Dependencies:
     workflows: Workflows
     plans: Plans
     starts: Starts
+    batches: Batches
     runs: Runs
+    acceptances: Acceptances
     explanations: Explanations
     history: History
     live: LiveEvents
@@ -44,16 +48,23 @@ class Dependencies:
             workflows=self.workflows.seen_by(caller),
             plans=self.plans.seen_by(caller),
             starts=self.starts.seen_by(caller),
+            batches=self.batches.seen_by(caller),
             runs=self.runs.seen_by(caller),
             explanations=self.explanations.seen_by(caller),
             history=self.history.seen_by(caller),
         )
 
 
+def get_caller(request: Request) -> Caller:
+    """Return who asks."""
+    return request.state.caller
+
+
 def get_dependencies(request: Request) -> Dependencies:
     """Return what the application was created with, as whoever asks sees it."""
     dependencies: Dependencies = request.app.state.dependencies
-    return dependencies.seen_by(request.state.caller)
+    return dependencies.seen_by(get_caller(request))
 
 
+Asking = Annotated[Caller, Depends(get_caller)]
 Connected = Annotated[Dependencies, Depends(get_dependencies)]

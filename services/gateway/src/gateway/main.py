@@ -1,20 +1,22 @@
 """The gateway's process: its connections, its HTTP application, its health."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from uuid import UUID
 
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
 from prometheus_client import CollectorRegistry, Gauge
 from pydantic import SecretStr
 
+from gateway.acceptances import Acceptances
 from gateway.allocator import return_large_blocks
 from gateway.api_keys import ApiKeys
 from gateway.app import create_app
 from gateway.authentication import Gate
+from gateway.batches import Batches
 from gateway.dependencies import Dependencies
+from gateway.event_log import MAX_EVENTS
 from gateway.explanations import Explanations
 from gateway.history import History
 from gateway.links import Links
@@ -35,7 +37,7 @@ from shared.assets import AssetStore
 from shared.contracts.errors import UnavailableError
 from shared.database import Database, connect_database
 from shared.messaging.connection import connect
-from shared.messaging.live import listen_to_events
+from shared.messaging.live import EventFeed, StreamedEvent
 from shared.messaging.publisher import Publisher, open_publisher
 from shared.messaging.requests import Requests
 from shared.service import Check, Service, health_routes, new_registry, run
@@ -43,6 +45,7 @@ from shared.settings import Settings, strong_secret
 
 NAME = "gateway"
 CHECK_SECONDS = 3.0
+HISTORY = MAX_EVENTS  # of the past, read at start: what clients that come back may have missed
 
 
 @asynccontextmanager
@@ -63,34 +66,38 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         dependencies = _dependencies(database, publisher, requests, assets, secrets)
         if settings.api_key is not None:
             await dependencies.keys.set_initial(strong_secret(settings.api_key, "WEFT_API_KEY"))
-        live, runs = dependencies.live, dependencies.runs
+        live = dependencies.live
 
-        def receive(run_id: UUID, body: bytes) -> None:
-            runs.hear(run_id, body)
-            live.receive(run_id, body)
+        def hear(told: StreamedEvent) -> None:
+            live.receive(told)
+            dependencies.acceptances.hear(told)
 
-        await listen_to_events(await _channel(connection), listener=NAME, receive=receive, on_gap=live.mark_gap)
+        feed = await EventFeed.open(connection, hear, live.mark_gap, history=HISTORY)
         checks = [
             Check("database", database.answers),
             Check("broker", lambda: _broker_answers(connection)),
             Check("assets", lambda: _assets_answer(assets)),
         ]
         app = create_app(dependencies, health_routes(checks, _registry(live)), cors_origins=_origins(settings))
-        yield Service(app, background=(dependencies.starts.keep_pruned,), on_stop=live.close)
+        yield Service(app, background=(*_upkeep(dependencies), feed.run), on_stop=live.close)
 
 
 def _dependencies(
     database: Database, publisher: Publisher, requests: Requests, assets: AssetStore, secrets: Sequence[str]
 ) -> Dependencies:
     workflows, tracker, keys = Workflows(database), TrackerClient(requests), ApiKeys(database)
-    runs = Runs(publisher, tracker)
+    acceptances, limits = Acceptances(database), RunLimits(database, tracker)
+    runs = Runs(publisher, tracker, acceptances)
+    plans, started = Plans(workflows, runs, tracker), StartedRuns(database)
     return Dependencies(
         gate=Gate(keys, RequestRates(database)),
         keys=keys,
         workflows=workflows,
-        plans=Plans(workflows, runs, tracker),
-        starts=Starts(StartedRuns(database), runs, RunLimits(database, tracker)),
+        plans=plans,
+        starts=Starts(started, runs, limits),
+        batches=Batches(plans, started, runs, limits),
         runs=runs,
+        acceptances=acceptances,
         explanations=Explanations(OrchestratorClient(requests), runs),
         history=History(tracker),
         live=LiveEvents(),
@@ -98,6 +105,11 @@ def _dependencies(
         pictures=Pictures(assets),
         links=Links(secrets),
     )
+
+
+def _upkeep(dependencies: Dependencies) -> Sequence[Callable[[], Awaitable[None]]]:
+    acceptances = dependencies.acceptances
+    return dependencies.starts.keep_pruned, acceptances.keep_refusals, acceptances.keep_pruned
 
 
 async def _channel(connection: AbstractRobustConnection) -> AbstractRobustChannel:

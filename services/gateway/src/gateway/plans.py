@@ -1,5 +1,7 @@
 """What a run consists of: from a request, and what is known of workflows and earlier runs, to a command."""
 
+import asyncio
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from gateway.domain.callers import NOBODY, Caller
@@ -10,11 +12,13 @@ from gateway.tracker_client import TrackerClient
 from gateway.views import ExecuteRequest, ResumeFrom, ResumeRequest, StartRequest, WorkflowView
 from gateway.workflows import Workflows
 from shared.contracts.commands import RunStart
-from shared.contracts.errors import invalid
+from shared.contracts.errors import InvalidInputError, invalid
 from shared.contracts.queries import RunView
 from shared.contracts.scopes import Selection
 from shared.contracts.states import FINAL_RUN_STATUSES, NodeStatus
 from shared.contracts.validation import ensure_startable
+
+Planned = RunStart | InvalidInputError
 
 
 class Plans:
@@ -38,19 +42,16 @@ class Plans:
         """Return how to run the latest version of a workflow, or a part of it; raise `workflow_not_found`."""
         workflow = await self._workflows.get(workflow_id)
         selection = await self._selection(workflow, request)
-        command = RunStart(
-            run_id=request.run_id or uuid4(),
-            graph=workflow.graph.model_copy(update={"name": workflow.name}),
-            inputs=request.inputs,
-            workflow_id=workflow.id,
-            workflow_version=workflow.version,
-            trigger_run_id=request.trigger_run_id,
-            scope=selection.scope,
-            selected=selection.selected,
-            given=dict(selection.given or {}),
-            options=request.options,
-        )
-        return _checked(command)
+        return _command(workflow, request, selection)
+
+    async def execute_batch(self, workflow_id: UUID, requests: Sequence[ExecuteRequest]) -> list[Planned]:
+        """Return for each request of a full run how to run the workflow, or what is wrong with it."""
+        workflow = await self._workflows.get(workflow_id)
+        plans: list[Planned] = []
+        for request in requests:
+            plans.append(_planned(workflow, request))
+            await asyncio.sleep(0)  # others are not to wait for a thousand
+        return plans
 
     async def resume(self, run_id: UUID, request: ResumeRequest) -> RunStart:
         """Return how to take up a run that has ended; raise `run_not_found`, `run_not_finished`, `command_not_kept`."""
@@ -89,6 +90,32 @@ class Plans:
                 fix="execute its workflow",
             )
         return command
+
+
+def _planned(workflow: WorkflowView, request: ExecuteRequest) -> Planned:
+    try:
+        selection = with_current_sources(workflow.graph, request.inputs, Selection())
+        return _command(workflow, request, selection)
+    except InvalidInputError as err:
+        return err
+
+
+def _command(workflow: WorkflowView, request: ExecuteRequest, selection: Selection) -> RunStart:
+    command = RunStart(
+        run_id=request.run_id or uuid4(),
+        graph=workflow.graph.model_copy(update={"name": workflow.name}),
+        inputs=request.inputs,
+        workflow_id=workflow.id,
+        workflow_version=workflow.version,
+        trigger_run_id=request.trigger_run_id,
+        scope=selection.scope,
+        selected=selection.selected,
+        given=dict(selection.given or {}),
+        options=request.options,
+        tags=request.tags,
+        metadata=request.metadata,
+    )
+    return _checked(command)
 
 
 def _changes(request: ResumeRequest) -> Changes:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from structlog import get_logger
 
+from gateway.run_stream import NothingMoreError
 from shared.contracts.base import Contract
 from shared.contracts.errors import Problem, UnavailableError, WeftError
 
@@ -35,6 +36,7 @@ _STATUS_OF_CODE: Mapping[str, HTTPStatus] = MappingProxyType(
         "key_not_found": HTTPStatus.NOT_FOUND,
         "asset_not_found": HTTPStatus.NOT_FOUND,
         "workflow_conflict": HTTPStatus.CONFLICT,
+        "workflow_changed": HTTPStatus.CONFLICT,
         "run_conflict": HTTPStatus.CONFLICT,
         "trigger_conflict": HTTPStatus.CONFLICT,
         "run_finished": HTTPStatus.CONFLICT,
@@ -57,9 +59,9 @@ _DESCRIPTIONS: Mapping[HTTPStatus, str] = MappingProxyType(
         HTTPStatus.REQUEST_TIMEOUT: "The body did not come in time: `request_timeout`.",
         HTTPStatus.TOO_MANY_REQUESTS: "The key is over a limit: `rate_limited`, `too_many_runs`. Try again later.",
         HTTPStatus.CONFLICT: (
-            "The name belongs to something else (`workflow_conflict`, `run_conflict`, `trigger_conflict`), or the run"
-            " is in no state for this (`run_finished`, `run_not_finished`, `command_not_kept`), or the key is"
-            " a setting (`initial_key`)."
+            "The name belongs to something else (`workflow_conflict`, `run_conflict`, `trigger_conflict`), somebody"
+            " else made a later version (`workflow_changed`), the run is in no state for this (`run_finished`,"
+            " `run_not_finished`, `command_not_kept`), or the key is a setting (`initial_key`)."
         ),
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
             "The body is over the limit (`file_too_large`), or what a run would be started with is (`start_too_large`)."
@@ -133,6 +135,7 @@ def answer_with_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(NothingMoreError, _on_nothing_more)
     app.add_exception_handler(Exception, _on_defect)
 
 
@@ -163,6 +166,11 @@ async def _on_http_error(_: Request, err: Exception) -> Response:
     else:
         code = status.phrase.lower().replace(" ", "_")
     return problem_response(status, [Problem(code=code, message=err.detail)], err.headers)
+
+
+async def _on_nothing_more(_: Request, __: Exception) -> Response:
+    """Answer so that a browser's EventSource does not come back once more."""
+    return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 async def _on_disconnect(_: Request, __: Exception) -> Response:

@@ -1,53 +1,111 @@
-"""What a client that watches a run is told: a snapshot, then every event, then the end. Never a hang.
+"""What a client that watches a run is told: a snapshot, then every event, then the end, once. Never a hang.
 
-Live events can be missed: before the subscription, while the broker is away, by a slow client. So whenever
-nothing comes for a moment the run tracker is asked, and a client that lacks something gets a fresh snapshot.
+A client that comes back says how far it had been told, and goes on from there, at whichever gateway: positions are
+those of the broker's stream. Where the events from there on are not kept any more, it gets a snapshot again.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import NamedTuple
+from uuid import UUID
 
 from fastapi.sse import ServerSentEvent
 from structlog import get_logger
 
+from gateway.domain.event_ids import EventId
 from gateway.domain.progress import Progress
+from gateway.event_log import EventLog, LoggedEvent, readable
 from gateway.live import Signal, Subscription
 from shared.contracts.errors import UnavailableError
 from shared.contracts.events import LiveEvent, RunQueued, RunStarted
 from shared.contracts.queries import RunView
 
 SNAPSHOT = "run.snapshot"
-FIRST_PAUSE = 0.1  # seconds without an event until the tracker is asked; doubles up to the last
-LAST_PAUSE = 1.0
+# The stream has no gaps unnoticed; that the tracker is asked all the same is for what nobody foresaw.
+FIRST_PAUSE = 1.0  # seconds without an event until the tracker is asked; doubles up to the last
+LAST_PAUSE = 20.0
 
 log = get_logger(__name__)
 
 
-class RunStream:
-    """The updates of one run. `first` was asked for after the subscription, so nothing falls between them."""
+class Told(NamedTuple):
+    """An update, and the id that says that the client has been told all up to it."""
 
-    def __init__(self, first: RunView, subscription: Subscription, ask: Callable[[], Awaitable[RunView]]) -> None:
-        self._first = first
-        self._subscription = subscription
+    id: EventId
+    update: RunView | LiveEvent
+
+
+class RunStream:
+    """The updates of one run, whose view is `first`; all of them, or those after a position where one is given."""
+
+    def __init__(
+        self,
+        first: RunView,
+        events: EventLog,
+        subscription: Subscription,
+        ask: Callable[[], Awaitable[RunView]],
+        *,
+        after: int | None = None,
+        pause: float = FIRST_PAUSE,
+    ) -> None:
+        self._first, self._after = first, after
+        self._events, self._subscription = events, subscription
         self._ask = ask
         self._progress = Progress()
-        self._pause = FIRST_PAUSE
+        self._shown = Progress()  # what the last snapshot told
+        self._shown_until = -1  # of events up to here, those that the snapshot told are left out
+        self._pause = pause
         self._stale = False
 
-    async def updates(self) -> AsyncGenerator[RunView | LiveEvent]:
+    async def updates(self) -> AsyncGenerator[Told]:
         """Yield snapshots and events; return after the one that tells the run's end, or when the gateway stops."""
-        self._progress.take(self._first)
-        yield self._first
+        if self._resumes():
+            self._resume()
+        else:
+            yield self._snapshot(self._first)
         while not self._progress.ended:
             item = await self._subscription.next(self._pause)
             if item is Signal.CLOSED:
                 return
-            update = await self._snapshot_if_needed(item) if isinstance(item, Signal) else item
-            if update is not None:
-                self._progress.take(update)
-                yield update
+            told = await self._checked(item) if isinstance(item, Signal) else self._news(item)
+            if told is not None:
+                yield told
 
-    async def _snapshot_if_needed(self, signal: Signal) -> RunView | None:
+    def _resumes(self) -> bool:
+        return self._after is not None and self._events.covers(self._after)
+
+    def _resume(self) -> None:
+        assert self._after is not None
+        if not Progress.of(self._first).ended:
+            self._progress.take(self._first)
+        for position, event in readable(self._events.after(self._first.run_id, -1)):
+            if position <= self._after:
+                self._progress.take(event)
+        self._subscription.read_from(self._after)
+
+    def _snapshot(self, view: RunView) -> Told:
+        """Return a view to show; what it lacks of the events that are kept follows."""
+        self._progress, self._stale = Progress.of(view), False
+        self._shown, self._shown_until = Progress.of(view), self._events.newest
+        position = self._shown_until if self._shown.ended else self._before_news(view.run_id)
+        self._subscription.read_from(position)
+        return Told(EventId(position, self._shown.ended), view)
+
+    def _before_news(self, run_id: UUID) -> int:
+        kept = readable(self._events.after(run_id, -1))
+        lacking = (position for position, event in kept if self._shown.is_news(event))
+        return next(lacking, self._events.newest + 1) - 1
+
+    def _news(self, logged: LoggedEvent) -> Told | None:
+        event = logged.event
+        if event is None or (logged.position <= self._shown_until and not self._shown.is_news(event)):
+            return None
+        self._progress.take(event)
+        return Told(EventId(logged.position, self._progress.ended), event)
+
+    async def _checked(self, signal: Signal) -> Told | None:
         self._stale = self._stale or signal is Signal.LOST
+        if signal is Signal.LOST:
+            self._subscription.read_from(self._events.newest)
         self._pause = min(2 * self._pause, LAST_PAUSE)
         try:
             view = await self._ask()
@@ -57,12 +115,19 @@ class RunStream:
         # What came meanwhile may tell the same, and tells more.
         if not self._stale and not (self._subscription.is_empty and self._progress.lacks(view)):
             return None
-        self._stale = False
-        return view
+        return self._snapshot(view)
 
 
-def to_sse(update: RunView | LiveEvent) -> ServerSentEvent:
+def to_sse(told: Told) -> ServerSentEvent:
     """Return an update as it is sent: its kind, and its JSON on one line. How the run was asked for is left out."""
+    update = told.update
     kind = SNAPSHOT if isinstance(update, RunView) else update.kind
-    told = update.model_copy(update={"command": None}) if isinstance(update, RunQueued | RunStarted) else update
-    return ServerSentEvent(event=kind, raw_data=told.to_json().decode())
+    shown = update.model_copy(update={"command": None}) if isinstance(update, RunQueued | RunStarted) else update
+    return ServerSentEvent(event=kind, raw_data=shown.to_json().decode(), id=str(told.id))
+
+
+class NothingMoreError(Exception):
+    """A client comes back that has been told the end."""
+
+    def __init__(self, run_id: UUID) -> None:
+        super().__init__(f"run {run_id} has ended, and the client knows")

@@ -1,20 +1,18 @@
 """Runs: started and cancelled by messages, known by asking the run tracker."""
 
 import asyncio
-from contextlib import suppress
-from copy import copy
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from pydantic import ValidationError
 from structlog import get_logger
 
+from gateway.acceptances import Acceptances
 from gateway.domain.callers import NOBODY, Caller
 from gateway.tracker_client import PATIENCE, TrackerClient
 from shared.contracts.commands import RunCancel, RunStart
 from shared.contracts.envelope import Message
 from shared.contracts.errors import InvalidInputError, UnavailableError, invalid, unavailable
-from shared.contracts.events import RunRejected, read_event
 from shared.contracts.queries import RunView
 from shared.contracts.scopes import Selection
 from shared.contracts.states import FINAL_RUN_STATUSES, RunStatus
@@ -22,10 +20,10 @@ from shared.messaging.publisher import Publisher
 
 log = get_logger(__name__)
 
-MAX_ACCEPTED = 10_000
 PUBLISH_PATIENCE = 5.0  # seconds
 BEGIN_PATIENCE = 3.0  # seconds that a run may take from its acceptance until the tracker knows it
 _FIRST_PAUSE = 0.02
+_AGAIN = "try again with the same runId: it starts one run at most"
 
 
 class Runs:
@@ -34,40 +32,45 @@ class Runs:
     The run tracker may not know a run yet that was just accepted; until it does, what is known here is told.
     """
 
-    def __init__(self, publisher: Publisher, tracker: TrackerClient, caller: Caller = NOBODY) -> None:
+    def __init__(
+        self, publisher: Publisher, tracker: TrackerClient, acceptances: Acceptances, caller: Caller = NOBODY
+    ) -> None:
         self._publisher = publisher
         self._tracker = tracker
+        self._acceptances = acceptances
         self._caller = caller
-        self._accepted: dict[UUID, RunView] = {}  # in the order of their acceptance
-        self._unheard: set[UUID] = set()  # those of them of which no event has come yet
 
     def seen_by(self, caller: Caller) -> "Runs":
         """Return the same runs as a caller sees them: those of others do not exist."""
-        seen = copy(self)
-        seen._caller = caller  # noqa: SLF001 -- its own class
-        return seen
+        return Runs(self._publisher, self._tracker, self._acceptances, caller)
 
     async def start(self, command: RunStart) -> RunView:
         """Return the queued run once the broker has the command safe; raise UnavailableError if that is not certain."""
-        # Remembered first: what becomes of it may be heard before the broker's confirmation is.
+        await self._publish(command, fix=_AGAIN)
         queued = _queued(command)
-        is_new = self._remember(queued)
-        try:
-            await self._publish(command, fix="try again with the same runId: it starts one run at most")
-        except BaseException:
-            if is_new:
-                self._forget(command.run_id)
-            raise
-        self._remember(queued)  # again, since another request for the same run may have failed meanwhile
-        return self._accepted[command.run_id]
+        await self._acceptances.note([queued])
+        return queued
+
+    async def start_all(self, commands: Sequence[RunStart]) -> Sequence[tuple[UUID, RunView | UnavailableError]]:
+        """Return for each command, by the id of its run, what `start` does for one: the run, or why that failed."""
+        told = await asyncio.gather(*(_failure(self._publish(command, fix=_AGAIN)) for command in commands))
+        outcomes = [
+            (command.run_id, failure or _queued(command)) for command, failure in zip(commands, told, strict=True)
+        ]
+        if accepted := [run for _, run in outcomes if isinstance(run, RunView)]:
+            await self._acceptances.note(accepted)
+        return outcomes
 
     async def start_again(self, command: RunStart) -> RunView:
         """Return the run as it is known now; where it is not, its start may be lost, and is published once more."""
         try:
             if tracked := await self._tracker.get_run(command.run_id, owner=command.owner):
                 return tracked
+            accepted = await self._accepted(command.run_id)
+            if accepted and accepted.status in FINAL_RUN_STATUSES:
+                return accepted
         except UnavailableError as err:
-            log.info("the run tracker cannot be asked, so a start is published again", reason=str(err))
+            log.info("what became of a start cannot be asked, so it is published again", reason=str(err))
         return await self.start(command)
 
     async def cancel(self, run_id: UUID, reason: str | None) -> RunView:
@@ -84,12 +87,8 @@ class Runs:
     async def get(self, run_id: UUID, *, patience: float = PATIENCE) -> RunView:
         """Return a run with its nodes; raise `run_not_found` or `no_answer`."""
         tracked = await self._tracker.get_run(run_id, owner=self._caller.sees_only, patience=patience)
-        if tracked:
-            self._forget(run_id)
-            return tracked
-        accepted = self._accepted.get(run_id)
-        if accepted and self._caller.sees(accepted.owner):
-            return accepted.model_copy(update={"nodes": ()})
+        if known := tracked or await self._accepted(run_id):
+            return known
         raise _not_found(run_id)
 
     async def begun(self, run_id: UUID) -> RunView:
@@ -99,22 +98,17 @@ class Runs:
         `run_not_begun` if the start is not taken in within `BEGIN_PATIENCE`.
         """
         deadline, pause = asyncio.get_running_loop().time() + BEGIN_PATIENCE, _FIRST_PAUSE
-        while (run := await self.get(run_id)).status is RunStatus.QUEUED and run_id in self._accepted:
+        while (tracked := await self._tracker.get_run(run_id, owner=self._caller.sees_only)) is None:
+            accepted = await self._accepted(run_id)
+            if accepted is None:
+                raise _not_found(run_id)
+            if accepted.status in FINAL_RUN_STATUSES:
+                return accepted
             if asyncio.get_running_loop().time() > deadline:
                 raise _not_begun(run_id)
             await asyncio.sleep(pause)
             pause *= 2
-        return run
-
-    def hear(self, run_id: UUID, body: bytes) -> None:
-        """Take note of an event: the first of a run that was accepted here may say that the run will never be."""
-        if run_id not in self._unheard:
-            return
-        self._unheard.discard(run_id)
-        with suppress(ValidationError):
-            event = read_event(body)
-            if isinstance(event, RunRejected) and event.existing_run_id != run_id:
-                self._accepted[run_id] = _refused(self._accepted[run_id], event)
+        return tracked
 
     async def _publish(self, message: Message, *, fix: str) -> None:
         try:
@@ -124,19 +118,20 @@ class Runs:
             what = f"the broker did not confirm {message.kind_name()} within {PUBLISH_PATIENCE:.0f} s"
             raise unavailable("publish_failed", what, fix=fix) from err
 
-    def _remember(self, run: RunView) -> bool:
-        """Remember an accepted run, and tell whether it is new."""
-        if run.run_id in self._accepted:
-            return False
-        self._accepted[run.run_id] = run
-        self._unheard.add(run.run_id)
-        while len(self._accepted) > MAX_ACCEPTED:
-            self._forget(next(iter(self._accepted)))
-        return True
+    async def _accepted(self, run_id: UUID) -> RunView | None:
+        """Return a run that the tracker does not know yet, or never will, as it was accepted or refused."""
+        accepted = await self._acceptances.find(run_id)
+        if accepted is None or not self._caller.sees(accepted.owner):
+            return None
+        return accepted.model_copy(update={"nodes": ()})
 
-    def _forget(self, run_id: UUID) -> None:
-        self._accepted.pop(run_id, None)
-        self._unheard.discard(run_id)
+
+async def _failure(publishing: Awaitable[None]) -> UnavailableError | None:
+    try:
+        await publishing
+    except UnavailableError as err:
+        return err
+    return None
 
 
 def _queued(command: RunStart) -> RunView:
@@ -155,12 +150,6 @@ def _queued(command: RunStart) -> RunView:
         metadata=command.metadata,
         created_at=datetime.now(UTC),
         total_nodes=len(selection.restrict(command.graph).nodes),
-    )
-
-
-def _refused(run: RunView, event: RunRejected) -> RunView:
-    return run.model_copy(
-        update={"status": RunStatus.FAILED, "finished_at": event.at, "problems": (event.problem,), "total_nodes": 0}
     )
 
 

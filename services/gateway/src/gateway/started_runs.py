@@ -1,6 +1,7 @@
 """The starts that their callers named: the only code that touches the table `started_run`."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -23,6 +24,12 @@ _INSERT = """
 INSERT INTO gateway.started_run (run_id, trigger_run_id, owner, request_digest, command) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING RETURNING true
 """
+_INSERT_ALL = """
+INSERT INTO gateway.started_run (run_id, owner, request_digest, command)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[]) ORDER BY 1
+ON CONFLICT DO NOTHING RETURNING run_id
+"""
+_FIND_ALL = "SELECT * FROM gateway.started_run WHERE run_id = ANY($1::uuid[])"
 _PRUNE = """
 WITH old AS (SELECT run_id FROM gateway.started_run WHERE created_at < now() - $1::interval LIMIT $2),
 gone AS (DELETE FROM gateway.started_run USING old WHERE started_run.run_id = old.run_id RETURNING 1)
@@ -58,6 +65,14 @@ class StartedRuns:
         """Keep a start, and tell whether it is kept: not if its run id or its trigger id is another one's."""
         return await self._patience.in_time(self._insert(started))
 
+    async def find_all(self, run_ids: Sequence[UUID]) -> Mapping[UUID, StartedRun]:
+        """Return the starts with these run ids, whosever."""
+        return await self._patience.in_time(self._find_all(run_ids))
+
+    async def add_all(self, started: Sequence[StartedRun]) -> Mapping[UUID, StartedRun]:
+        """Keep starts without trigger ids; return those that were kept before under the same run ids."""
+        return await self._patience.in_time(self._insert_all(started)) if started else {}
+
     async def prune(self) -> int:
         """Remove what is older than `KEPT`; return how many starts that were."""
         pruned = batch = await self._prune_batch()
@@ -88,6 +103,22 @@ class StartedRuns:
                 *(started.digest, command.to_json()),
             )
         return bool(inserted)
+
+    async def _insert_all(self, started: Sequence[StartedRun]) -> Mapping[UUID, StartedRun]:
+        rows = [
+            (item.command.run_id, item.command.owner or LOCAL_OWNER, item.digest, item.command.to_json())
+            for item in started
+        ]
+        async with self._database.transaction() as connection:
+            added = await connection.fetch(_INSERT_ALL, *map(list, zip(*rows, strict=True)))
+            before = {row[0] for row in rows} - {row["run_id"] for row in added}
+            kept = await connection.fetch(_FIND_ALL, list(before)) if before else []
+        return {row["run_id"]: _started(row) for row in kept}
+
+    async def _find_all(self, run_ids: Sequence[UUID]) -> Mapping[UUID, StartedRun]:
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(_FIND_ALL, run_ids)
+        return {row["run_id"]: _started(row) for row in rows}
 
     async def _prune_batch(self) -> int:
         async with self._database.transaction() as connection:

@@ -54,7 +54,7 @@ class Starts:
         return await self._runs.start_again(earlier)
 
     async def _command(self, plan: Plan) -> RunStart:
-        command = _within_limit((await plan()).model_copy(update={"owner": self._caller.owner}))
+        command = within_limit((await plan()).model_copy(update={"owner": self._caller.owner}))
         return await self._limits.admit(self._caller, command)
 
     async def _earlier(self, request: StartRequest, digest: str) -> RunStart | None:
@@ -77,7 +77,8 @@ def _conflict(existing: RunStart, run_id: UUID | None) -> InvalidInputError:
     )
 
 
-def _within_limit(command: RunStart) -> RunStart:
+def within_limit(command: RunStart) -> RunStart:
+    """Return the command; raise `start_too_large`."""
     size = len(command.to_json())
     if size > MAX_START_BYTES:
         raise invalid(

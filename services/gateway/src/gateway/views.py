@@ -4,20 +4,27 @@ from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from math import isfinite
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.contracts.base import Contract
 from shared.contracts.cursors import MAX_CURSOR_LENGTH, Moment
+from shared.contracts.errors import Problem
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.history import MAX_PAGE, RunFilter, TimelineEntry
+from shared.contracts.labels import Metadata, Tags
+from shared.contracts.queries import RunView
 from shared.contracts.run_options import RunOptions, Scope
 from shared.contracts.values import Value, ValueType
 
 MAX_TRIGGER_LENGTH = 200
+MAX_BATCH = 1_000  # runs
+
+WorkflowName = Annotated[str, Field(min_length=1, max_length=200)]
+RawGraph = Annotated[dict[str, JsonValue], Field(description="nodes and edges, as React Flow saves them")]
 
 
 def _leaves(raw: Any) -> Iterator[object]:
@@ -55,8 +62,44 @@ class WorkflowDraft(RequestBody):
     """A workflow to keep. With an `id`, keeping it again changes nothing; old graphs are brought to today's names."""
 
     id: UUID | None = None
-    name: str | None = Field(default=None, min_length=1, max_length=200)
-    graph: dict[str, JsonValue] = Field(description="nodes and edges, as React Flow saves them")
+    name: WorkflowName | None = None
+    graph: RawGraph
+
+
+class WorkflowUpdate(RequestBody):
+    """The next version of a workflow.
+
+    Where `version` is given, it must be the latest one before: a change that somebody else made meanwhile is then not
+    lost. The same name and graph as the latest version make no new one.
+    """
+
+    name: WorkflowName | None = None
+    graph: RawGraph
+    version: int | None = Field(default=None, ge=1, description="the latest version, as far as you know")
+
+
+class ImportedWorkflow(RequestBody):
+    """A file with a workflow: `nodes` and `edges`, and a `name` if it has one; what else it holds is ignored."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: WorkflowName | None = None
+    nodes: list[JsonValue]
+    edges: list[JsonValue] = []
+
+
+class GraphToCheck(RequestBody):
+    """A graph that is only looked at."""
+
+    graph: RawGraph
+
+
+class Validation(Contract):
+    """Everything that is wrong with a graph. Where nothing is, `graph` is what would be kept."""
+
+    valid: bool
+    problems: tuple[Problem, ...] = ()
+    graph: WorkflowGraph | None = None
 
 
 class StartRequest(RequestBody):
@@ -82,6 +125,32 @@ class ExecuteRequest(StartRequest):
     nodes: tuple[str, ...] = Field(default=(), description="ids of the nodes to execute, unless the scope is full")
     pinned: dict[str, Value] = Field(default={}, description="outputs by node id")
     options: RunOptions = RunOptions()
+    tags: Tags = ()
+    metadata: Metadata = {}
+
+
+class BatchRequest(RequestBody):
+    """One run of all nodes for each of `inputs`; the rest holds for all of them."""
+
+    inputs: tuple[dict[str, Value], ...] = Field(min_length=1, max_length=MAX_BATCH)
+    options: RunOptions = RunOptions()
+    tags: Tags = ()
+    metadata: Metadata = {}
+
+
+class BatchResult(Contract):
+    """What became of one of the inputs: the accepted run, or what keeps it from being started."""
+
+    run: RunView | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+class BatchReply(Contract):
+    """One result for each of the inputs, in their order."""
+
+    results: tuple[BatchResult, ...]
+    accepted: int
+    refused: int
 
 
 class ResumeFrom(StrEnum):
@@ -128,9 +197,10 @@ class WorkflowView(WorkflowSummary):
 
 
 class WorkflowList(Contract):
-    """The latest version of each workflow, newest first."""
+    """The latest version of each workflow, newest first; `nextCursor` is where the list goes on, if it does."""
 
     workflows: tuple[WorkflowSummary, ...]
+    next_cursor: str | None = None
 
 
 class RunListQuery(RunFilter):

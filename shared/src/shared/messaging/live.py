@@ -1,60 +1,191 @@
-"""All events as they happen, for as long as somebody listens: from a queue that goes with its listener."""
+"""All events, in the order of one log on the broker that all who read it share: a stream.
 
+Every event has a position in it that is the same for every reader, also after a restart of readers or broker. So what
+a reader missed can be read again, and whether it missed anything is seen: positions have no gaps.
+"""
+
+import asyncio
 from collections.abc import Callable
-from uuid import UUID, uuid4
+from dataclasses import dataclass
+from typing import Self
+from uuid import UUID
 
-from aio_pika.abc import AbstractIncomingMessage, AbstractQueue, AbstractRobustChannel
-from aio_pika.exceptions import ChannelClosed
+from aio_pika.abc import (
+    AbstractIncomingMessage,
+    AbstractRobustChannel,
+    AbstractRobustConnection,
+    AbstractRobustQueue,
+)
+from aio_pika.exceptions import AMQPError, ChannelClosed
 from structlog import get_logger
 
 from shared.contracts.errors import unavailable
-from shared.topology import EVENTS, PROGRESS
+from shared.messaging.consumer_watch import ConsumerWatch
+from shared.topology import LIVE_STREAM
 
-# What the broker keeps for a listener that does not read; what it drops must be made good by asking.
-MAX_QUEUE = 100_000
+PREFETCH = 2_000  # messages
+ACK_EVERY = 500  # messages; for a stream this only asks for more
+TAIL_SECONDS = 5.0  # in which a stream that is not empty gives its last events
+CATCH_UP_SECONDS = 30.0  # in which what was asked for of the past is read
+RETRY_SECONDS = 1.0
+_OFFSET = "x-stream-offset"
 
 log = get_logger(__name__)
 
 
-async def listen_to_events(
-    channel: AbstractRobustChannel,
-    *,
-    listener: str,
-    receive: Callable[[UUID, bytes], None],
-    on_gap: Callable[[], None],
-) -> None:
-    """Call `receive` with run id and body of each event, from now on, also after the connection was lost.
+@dataclass(frozen=True, slots=True)
+class StreamedEvent:
+    """An event as the stream holds it; `message_id` is equal for every telling of the same fact."""
 
-    `on_gap` is called when it came back: events may be missing. Raises UnavailableError `topology_missing`.
+    position: int
+    run_id: UUID
+    kind: str
+    message_id: str
+    body: bytes
+
+
+class EventFeed:
+    """Reads the stream: first what it held when it was opened, then each event as it comes, in order, each once.
+
+    `receive` gets the events, `on_gap` is called where some are missing: the stream keeps them for a while only.
     """
 
-    async def consume(incoming: AbstractIncomingMessage) -> None:
+    def __init__(
+        self,
+        queue: AbstractRobustQueue,
+        receive: Callable[[StreamedEvent], None],
+        on_gap: Callable[[], None],
+        *,
+        tail: int | None,
+    ) -> None:
+        self._queue = queue
+        self._receive, self._on_gap = receive, on_gap
+        self._next: int | None = None  # the position that is expected; None before the first event
+        self._target = -1 if tail is None else tail
+        self._reached = asyncio.Event()
+        self._reopened = asyncio.Event()
+
+    @classmethod
+    async def open(
+        cls,
+        connection: AbstractRobustConnection,
+        receive: Callable[[StreamedEvent], None],
+        on_gap: Callable[[], None],
+        *,
+        history: int,
+    ) -> Self:
+        """Return the feed once up to `history` events of the past were received, and all since.
+
+        Raises UnavailableError `topology_missing`.
+        """
+        channel = await connection.channel()
+        assert isinstance(channel, AbstractRobustChannel)
+        await channel.set_qos(prefetch_count=PREFETCH)
+        queue = await _find_stream(channel)
+        tail = await _tail(connection)
+        feed = cls(queue, receive, on_gap, tail=tail)
+        channel.reopen_callbacks.add(feed._note_return)
+        await feed._consume("first" if tail is None else max(0, tail - history))
+        if tail is not None:
+            await feed._catch_up()
+        return feed
+
+    async def run(self) -> None:
+        """Read again from where reading stopped, whenever the connection came back; until cancelled.
+
+        Raises UnavailableError `consumer_lost` where the stream gives nothing any more.
+        """
+        watching = asyncio.create_task(ConsumerWatch([(self._queue, None)]).run())
+        returning = asyncio.create_task(self._return())
+        try:
+            ended, _ = await asyncio.wait([watching, returning], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watching.cancel()
+            returning.cancel()
+        for task in ended:
+            task.result()
+
+    async def _return(self) -> None:
+        while True:
+            await self._reopened.wait()
+            self._reopened.clear()
+            try:
+                await self._consume("next" if self._next is None else self._next)
+            except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
+                log.info("the stream cannot be read yet", reason=str(err) or type(err).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
+                self._reopened.set()
+
+    def _note_return(self, *_: object) -> None:
+        self._reopened.set()
+
+    async def _consume(self, offset: int | str) -> None:
+        # Not restored by aio-pika: it would read again from where the first reading began.
+        await self._queue.consume(self._take, arguments={_OFFSET: offset}, robust=False)
+
+    async def _catch_up(self) -> None:
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                await self._reached.wait()
+        except TimeoutError:
+            log.warning("the past is still being read")
+
+    async def _take(self, incoming: AbstractIncomingMessage) -> None:
+        position = _position(incoming)
+        if self._next is None or position >= self._next:
+            if self._next is not None and position > self._next:
+                self._on_gap()
+            self._next = position + 1
+            self._hand_on(position, incoming)
+        if position >= self._target:
+            self._reached.set()
+        if position % ACK_EVERY == 0:
+            await incoming.ack(multiple=True)
+
+    def _hand_on(self, position: int, incoming: AbstractIncomingMessage) -> None:
         try:
             run_id = UUID(incoming.correlation_id or "")
         except ValueError:
             log.warning("an event without a run", message_id=incoming.message_id)
             return
-        receive(run_id, incoming.body)
-
-    def tell_of_gap(*_: object) -> None:
-        on_gap()
-
-    queue = await _declare_queue(channel, f"{listener}.live.{uuid4()}")
-    await queue.consume(consume, no_ack=True)
-    channel.reopen_callbacks.add(tell_of_gap)
+        message_id = incoming.message_id or str(position)
+        self._receive(StreamedEvent(position, run_id, incoming.type or "", message_id, incoming.body))
 
 
-async def _declare_queue(channel: AbstractRobustChannel, name: str) -> AbstractQueue:
-    arguments = {"x-max-length": MAX_QUEUE}
-    queue = await channel.declare_queue(name, exclusive=True, auto_delete=True, arguments=arguments)
+async def _find_stream(channel: AbstractRobustChannel) -> AbstractRobustQueue:
     try:
-        await queue.bind(EVENTS, "run.#")
-        await queue.bind(EVENTS, "node.#")
-        await queue.bind(PROGRESS, "node.#")
+        return await channel.declare_queue(LIVE_STREAM, passive=True)
     except ChannelClosed as err:
         raise unavailable(
             "topology_missing",
-            f"the broker has no exchange {EVENTS!r} or {PROGRESS!r}",
+            f"the broker has no stream {LIVE_STREAM!r}",
+            where="WEFT_AMQP_URL",
             fix="declare the topology: weft setup",
         ) from err
-    return queue
+
+
+async def _tail(connection: AbstractRobustConnection) -> int | None:
+    """Return the position of one of the last events, or None where there is none."""
+    found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def look(incoming: AbstractIncomingMessage) -> None:
+        if not found.done():
+            found.set_result(_position(incoming))
+
+    async with connection.channel() as channel:
+        await channel.set_qos(prefetch_count=1)
+        stream = await channel.declare_queue(LIVE_STREAM, passive=True)
+        if not stream.declaration_result.message_count:
+            return None
+        await stream.consume(look, arguments={_OFFSET: "last"})
+        try:
+            async with asyncio.timeout(TAIL_SECONDS):
+                return await found
+        except TimeoutError:
+            return None
+
+
+def _position(incoming: AbstractIncomingMessage) -> int:
+    position = incoming.headers[_OFFSET]
+    assert isinstance(position, int)
+    return position

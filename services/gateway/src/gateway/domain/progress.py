@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from shared.contracts.events import LiveEvent, RunFinished, RunQueued, RunRejected, RunStarted, status_after
+from shared.contracts.events import (
+    LiveEvent,
+    NodeProgress,
+    RunFinished,
+    RunQueued,
+    RunRejected,
+    RunStarted,
+    status_after,
+)
 from shared.contracts.queries import RunView
 from shared.contracts.states import FINAL_NODE_STATUSES, FINAL_RUN_STATUSES, NodeStatus, RunStatus
 
@@ -26,6 +34,13 @@ class Progress:
         self._nodes: dict[str, _Point] = {}
         self._run_stage = 0
         self.ended = False
+
+    @classmethod
+    def of(cls, view: RunView) -> "Progress":
+        """Return what a client knows that was told a view."""
+        progress = cls()
+        progress.take(view)
+        return progress
 
     def take(self, update: RunView | LiveEvent) -> None:
         """Note that the client was told this."""
@@ -50,6 +65,20 @@ class Progress:
         if _RUN_STAGES[view.status] > self._run_stage:
             return True
         return any((node.attempt, _STAGES[node.status]) > self._known(node.node_id) for node in view.nodes or ())
+
+    def is_news(self, event: LiveEvent) -> bool:
+        """Tell whether an event says more than the client has been told; the pieces of an open attempt always do."""
+        match event:
+            case RunQueued() | RunStarted():
+                stage = _RUN_STAGES[RunStatus.RUNNING if isinstance(event, RunStarted) else RunStatus.QUEUED]
+                return stage > self._run_stage or any(node.node_id not in self._nodes for node in event.nodes)
+            case RunFinished() | RunRejected():
+                return not self.ended
+            case NodeProgress():
+                return (event.attempt, _STAGES[NodeStatus.RUNNING]) >= self._known(event.node_id)
+            case _:
+                status = status_after(event)
+                return status is None or (event.attempt, _STAGES[status]) > self._known(event.node_id)
 
     def _reach(self, status: RunStatus) -> None:
         self._run_stage = max(self._run_stage, _RUN_STAGES[status])

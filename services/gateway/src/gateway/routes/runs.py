@@ -1,19 +1,14 @@
-"""/api/workflows/runs/{runId}: one run, its live events, and what it is waiting for."""
+"""/api/workflows/runs/{runId}: one run, and what it is waiting for."""
 
-from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi import APIRouter, Path, Query
 
 from gateway.dependencies import Connected
 from gateway.problems import problem_responses
-from gateway.run_stream import RunStream, to_sse
 from shared.contracts.queries import RunView, WhyReply
-
-RECHECK_PATIENCE = 2.0  # seconds that live events may wait while the tracker is asked
 
 RunId = Annotated[UUID, Path(alias="runId")]
 
@@ -28,22 +23,6 @@ router = APIRouter(
 async def get_run(run_id: RunId, connected: Connected) -> RunView:
     """Return a run with its nodes, as it is known now."""
     return await connected.runs.get(run_id)
-
-
-async def _open_stream(run_id: RunId, connected: Connected) -> AsyncGenerator[RunStream]:
-    with connected.live.subscribe(run_id) as subscription:
-        first = await connected.runs.get(run_id)
-        yield RunStream(first, subscription, lambda: connected.runs.get(run_id, patience=RECHECK_PATIENCE))
-
-
-@router.get("/{runId}/events", response_class=EventSourceResponse, responses=problem_responses(HTTPStatus.NOT_FOUND))
-async def watch_run(stream: Annotated[RunStream, Depends(_open_stream)]) -> AsyncGenerator[ServerSentEvent]:
-    """Watch a run: `run.snapshot` with its nodes first, then its events as they happen; ends when the run does.
-
-    A client that may have missed events gets another `run.snapshot`, which replaces all it was told before.
-    """
-    async for update in stream.updates():
-        yield to_sse(update)
 
 
 @router.get("/{runId}/why", response_model_exclude_none=True, responses=problem_responses(HTTPStatus.NOT_FOUND))

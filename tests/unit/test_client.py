@@ -1,4 +1,4 @@
-"""The gateway's client, and following a run: against answers made here, over httpx2's mock transport."""
+"""The client, and following a run: against answers made here, over httpx2's mock transport."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -7,10 +7,9 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from cli import follow
-from cli.client import Gateway
 from cli.errors import WaitTimedOutError
 from cli.follow import Follower
+from shared.client import AsyncClient
 from shared.contracts.errors import InvalidInputError, Problem, UnavailableError
 from shared.contracts.events import NodeStarted, RunFinished, RunRejected
 from shared.contracts.queries import NodeView, RunView
@@ -27,9 +26,12 @@ FINISHED = RunFinished(
 )
 
 
-def sse(*updates):
+def sse(*updates, start=0):
     kinds = [("run.snapshot" if isinstance(item, RunView) else item.kind, item) for item in updates]
-    return b"".join(f"event: {kind}\ndata: {item.to_json().decode()}\n\n".encode() for kind, item in kinds)
+    return b"".join(
+        f"event: {kind}\ndata: {item.to_json().decode()}\nid: {start + number}\n\n".encode()
+        for number, (kind, item) in enumerate(kinds)
+    )
 
 
 class Line(httpx2.AsyncByteStream):
@@ -55,7 +57,7 @@ class FakeGateway:
         self.asked = []
 
     def __call__(self, request):
-        self.asked.append((request.method, request.url.path))
+        self.asked.append(request.headers.get("last-event-id"))
         answers = self.answers[request.url.path]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):
@@ -72,11 +74,15 @@ def connect(**answers):
         "runs": "/api/workflows/runs",
     }
     fake = FakeGateway({paths[name]: list(answer) for name, answer in answers.items()})
-    return fake, Gateway("http://gateway.test", transport=httpx2.MockTransport(fake))
+    return fake, AsyncClient("http://gateway.test", transport=httpx2.MockTransport(fake))
 
 
 def json(view):
     return httpx2.Response(200, content=view.to_json())
+
+
+async def followed(gateway, **how):
+    return [update async for update in gateway.follow(RUN, **how)]
 
 
 async def follow_run(gateway, patience=10.0):
@@ -127,12 +133,12 @@ async def test_heartbeats_do_not_hold_off_the_time_limit():
     assert str(RUN) in (caught.value.problems[0].fix or "")
 
 
-async def test_a_gateway_that_stays_away_is_given_up_with_the_id_of_the_run(monkeypatch):
-    monkeypatch.setattr(follow, "PATIENCE_SECONDS", 0.0)
+async def test_a_gateway_that_stays_away_is_given_up_with_the_id_of_the_run():
     _, gateway = connect(events=[httpx2.ConnectError("refused")])
-    with pytest.raises(UnavailableError) as caught:
-        await follow_run(gateway)
-    assert [problem.code for problem in caught.value.problems] == ["gateway_unreachable", "run_not_followed"]
+    async with gateway:
+        with pytest.raises(UnavailableError) as caught:
+            await followed(gateway, patience=0)
+    assert [problem.code for problem in caught.value.problems] == ["gateway_unreachable", "not_followed"]
     assert str(RUN) in (caught.value.problems[1].fix or "")
 
 
@@ -172,4 +178,49 @@ async def test_an_address_without_events_is_no_gateway():
     _, gateway = connect(events=[httpx2.Response(200, text="hello")])
     async with gateway:
         with pytest.raises(UnavailableError):
-            [item async for item in gateway.events(RUN)]
+            await followed(gateway, patience=0)
+
+
+async def test_a_line_that_breaks_is_taken_up_where_it_broke():
+    lines = [Line(sse(RUNNING, STARTED, start=4), ending="broken"), Line(sse(FINISHED, start=6))]
+    fake, gateway = connect(events=lines)
+    async with gateway:
+        assert await followed(gateway) == [RUNNING, STARTED, FINISHED]
+    assert fake.asked == [None, "5"]
+
+
+async def test_an_end_that_was_told_is_not_asked_for_again():
+    fake, gateway = connect(events=[Line(sse(RUNNING)), httpx2.Response(204)])
+    async with gateway:
+        assert await followed(gateway) == [RUNNING]
+    assert len(fake.asked) == 2
+
+
+async def test_an_event_of_a_later_version_is_left_out():
+    content = b"event: run.paused\ndata: {}\nid: 3\n\n" + sse(COMPLETED)
+    _, gateway = connect(events=[Line(content)])
+    async with gateway:
+        assert await followed(gateway) == [COMPLETED]
+
+
+async def test_waiting_returns_the_record_and_ends_in_time():
+    _, gateway = connect(events=[Line(sse(RUNNING, FINISHED))], run=[json(COMPLETED)])
+    async with gateway:
+        assert await gateway.wait(RUN) == COMPLETED
+    _, gateway = connect(events=[Line(sse(RUNNING), ending="endless")])
+    async with gateway:
+        with pytest.raises(TimeoutError):
+            await gateway.wait(RUN, timeout=0.05)
+
+
+async def test_the_key_goes_along():
+    keys = []
+
+    async def answer(request):
+        keys.append(request.headers["authorization"])
+        return httpx2.Response(200, json={"runs": []})
+
+    gateway = AsyncClient("http://gateway.test", api_key="weft_x", transport=httpx2.MockTransport(answer))
+    async with gateway:
+        assert (await gateway.runs()).runs == ()
+    assert keys == ["Bearer weft_x"]

@@ -1,0 +1,171 @@
+"""Every request that the client makes, as a value: who sends it is another matter.
+
+Each raises, once it is sent, InvalidInputError or UnavailableError with the gateway's own problems, and
+UnavailableError `gateway_unreachable` or `gateway_not_understood` where no gateway answers.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from shared.client.requests import (
+    BatchReply,
+    BatchRequest,
+    ExecuteRequest,
+    ReplayRequest,
+    ResumeRequest,
+    Validation,
+    Workflow,
+    WorkflowPage,
+)
+from shared.contracts.base import Contract
+from shared.contracts.queries import RunPage, RunView, WhyReply
+from shared.contracts.values import AssetRef
+
+T = TypeVar("T")
+
+_WORKFLOWS = "/api/workflows"
+_RUNS = f"{_WORKFLOWS}/runs"
+_KEYS = "/api/keys"
+Graph = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request, and how its answer is read. `content` is what httpx2 takes: `json`, `params`, `content`, `headers`."""
+
+    method: str
+    path: str
+    read: Callable[[Any], T]
+    content: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def upload(picture: bytes, media_type: str) -> Call[AssetRef]:
+    """Keep a picture; the answer refers to it."""
+
+    def read(answer: Any) -> AssetRef:
+        return AssetRef.model_validate(answer["asset"])
+
+    return Call("POST", "/api/uploads", read, {"content": picture, "headers": {"Content-Type": media_type}})
+
+
+def save_workflow(graph: Graph, *, workflow_id: UUID | None, name: str | None) -> Call[Workflow]:
+    """Keep a workflow; under an id, the same graph again changes nothing, and another one is a conflict."""
+    return Call("POST", _WORKFLOWS, Workflow.model_validate, {"json": _draft(graph, id=workflow_id, name=name)})
+
+
+def update_workflow(workflow_id: UUID, graph: Graph, *, name: str | None, version: int | None) -> Call[Workflow]:
+    """Keep a new version; where `version` is given, it must be the latest one before, else it is a conflict."""
+    body = _draft(graph, name=name, version=version)
+    return Call("PUT", f"{_WORKFLOWS}/{workflow_id}", Workflow.model_validate, {"json": body})
+
+
+def get_workflow(workflow_id: UUID, version: int | None) -> Call[Workflow]:
+    """Return a workflow with its graph, in its latest version or in another one."""
+    params = {} if version is None else {"version": version}
+    return Call("GET", f"{_WORKFLOWS}/{workflow_id}", Workflow.model_validate, {"params": params})
+
+
+def export_workflow(workflow_id: UUID) -> Call[dict[str, Any]]:
+    """Return a workflow as a file holds it."""
+    return Call("GET", f"{_WORKFLOWS}/{workflow_id}/export", dict[str, Any])
+
+
+def list_workflows(limit: int, cursor: str | None) -> Call[WorkflowPage]:
+    """Return a page of workflows, newest first."""
+    params = {"limit": limit} if cursor is None else {"limit": limit, "cursor": cursor}
+    return Call("GET", _WORKFLOWS, WorkflowPage.model_validate, {"params": params})
+
+
+def delete_workflow(workflow_id: UUID) -> Call[None]:
+    """Let a workflow be found no more; its runs stay."""
+    return Call("DELETE", f"{_WORKFLOWS}/{workflow_id}", _nothing)
+
+
+def validate_workflow(graph: Graph) -> Call[Validation]:
+    """Return what is wrong with a graph, without keeping it."""
+    return Call("POST", f"{_WORKFLOWS}/validate", Validation.model_validate, {"json": _draft(graph)})
+
+
+def execute(workflow_id: UUID, request: ExecuteRequest, wait: float | None) -> Call[RunView]:
+    """Start a run, and return it as it was accepted, or as it is after `wait` seconds; started once if repeated."""
+    params = {} if wait is None else {"wait": wait}
+    path = f"{_WORKFLOWS}/{workflow_id}/execute"
+    return Call("POST", path, RunView.model_validate, {"json": request.to_body(), "params": params})
+
+
+def execute_batch(workflow_id: UUID, request: BatchRequest, key: str | None) -> Call[BatchReply]:
+    """Start many runs, each with its own result; under a key, the same again starts nothing new."""
+    headers = {} if key is None else {"Idempotency-Key": key}
+    path = f"{_WORKFLOWS}/{workflow_id}/execute-batch"
+    return Call("POST", path, BatchReply.model_validate, {"json": request.to_body(), "headers": headers})
+
+
+def resume(run_id: UUID, request: ResumeRequest) -> Call[RunView]:
+    """Take up a run that has ended in a new one, and return that as it was accepted."""
+    return Call("POST", f"{_RUNS}/{run_id}/resume", RunView.model_validate, {"json": request.to_body()})
+
+
+def replay(run_id: UUID, trigger_run_id: str | None) -> Call[RunView]:
+    """Do the same again as a run did in a new one, and return that as it was accepted."""
+    request = ReplayRequest(trigger_run_id=trigger_run_id)
+    return Call("POST", f"{_RUNS}/{run_id}/replay", RunView.model_validate, {"json": request.to_body()})
+
+
+def cancel(run_id: UUID, reason: str | None) -> Call[RunView]:
+    """Ask for a run's end, and return it as it was before."""
+    return Call("POST", f"{_RUNS}/{run_id}/cancel", RunView.model_validate, {"json": {"reason": reason}})
+
+
+def why(run_id: UUID, node_id: str | None) -> Call[WhyReply]:
+    """Return what a run, or one node of it, is waiting for."""
+    params = {} if node_id is None else {"node": node_id}
+    return Call("GET", f"{_RUNS}/{run_id}/why", WhyReply.model_validate, {"params": params})
+
+
+def get_run(run_id: UUID) -> Call[RunView]:
+    """Return a run with its nodes."""
+    return Call("GET", f"{_RUNS}/{run_id}", RunView.model_validate)
+
+
+def list_runs(workflow_id: UUID | None, query: Mapping[str, Any] | None) -> Call[RunPage]:
+    """Return a page of runs without their nodes, of one workflow or of all; `query` as the API names its fields."""
+    path = f"{_WORKFLOWS}/{workflow_id}/runs" if workflow_id else _RUNS
+    return Call("GET", path, RunPage.model_validate, {"params": query or {}})
+
+
+def create_key(wishes: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """Make an API key, as the API names its fields; the answer holds its secret, this once."""
+    body = {name: wish for name, wish in wishes.items() if wish is not None}
+    return Call("POST", _KEYS, dict[str, Any], {"json": body})
+
+
+def list_keys(limit: int) -> Call[dict[str, Any]]:
+    """Return the newest API keys, without their secrets."""
+    return Call("GET", _KEYS, dict[str, Any], {"params": {"limit": limit}})
+
+
+def revoke_key(key_id: UUID) -> Call[dict[str, Any]]:
+    """End an API key, and return it."""
+    return Call("DELETE", f"{_KEYS}/{key_id}", dict[str, Any])
+
+
+def run_events(run_id: UUID) -> str:
+    """Return where the events of a run are."""
+    return f"{_RUNS}/{run_id}/events"
+
+
+def workflow_events(workflow_id: UUID) -> str:
+    """Return where the events of all runs of a workflow are."""
+    return f"{_WORKFLOWS}/{workflow_id}/events"
+
+
+def _draft(graph: Graph, **fields: object) -> dict[str, Any]:
+    known = {name: str(value) if isinstance(value, UUID) else value for name, value in fields.items()}
+    content = graph.model_dump(mode="json", exclude_none=True) if isinstance(graph, Contract) else dict(graph)
+    return {"graph": content, **{name: value for name, value in known.items() if value is not None}}
+
+
+def _nothing(_: Any) -> None:
+    """Read an answer without content."""
