@@ -1,6 +1,7 @@
 """A service that cannot start says why in one line, with what to do, and ends with the right exit code."""
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -10,10 +11,12 @@ import pytest
 NOWHERE_AMQP = "amqp://nobody:secret@127.0.0.1:1/"
 NOWHERE_DATABASE = "postgresql://nobody:secret@127.0.0.1:1/none"
 
+LINKS = secrets.token_hex(32)  # what the gateway signs links with
+
 
 def run_service(name, tmp_path, **settings):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WEFT_")}
-    environment |= {"WEFT_HOME": str(tmp_path), "WEFT_STARTUP_TIMEOUT": "0.1"}
+    environment |= {"WEFT_HOME": str(tmp_path), "WEFT_STARTUP_TIMEOUT": "0.1", "WEFT_URL_SECRETS": LINKS}
     environment |= {f"WEFT_{key.upper()}": value for key, value in settings.items()}
     return subprocess.run(
         [sys.executable, "-m", name], env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -100,3 +103,18 @@ def test_an_invalid_setting_is_a_usage_error(tmp_path):
     done = run_service("orchestrator", tmp_path, http_port="high")
     assert done.returncode == 2
     assert "invalid_setting: WEFT_HTTP_PORT" in only_line(done)
+
+
+@pytest.mark.parametrize("weak", ["weft", "changeme", 64 * "a", f"{LINKS},short"])
+def test_a_gateway_does_not_start_with_a_secret_that_can_be_guessed(tmp_path, stack, weak):
+    addresses = {name: getattr(stack, name) for name in ("amqp_url", "database_url", "assets_url")}
+    done = run_service("gateway", tmp_path, **addresses, url_secrets=weak)
+    assert done.returncode == 2
+    assert "weak_secret: WEFT_URL_SECRETS" in done.stderr.splitlines()[-1]
+
+
+def test_a_gateway_does_not_let_in_who_guesses(tmp_path, stack):
+    addresses = {name: getattr(stack, name) for name in ("amqp_url", "database_url", "assets_url")}
+    done = run_service("gateway", tmp_path, **addresses, api_key="changeme", startup_timeout="10")
+    assert done.returncode == 2
+    assert "weak_secret: WEFT_API_KEY" in done.stderr.splitlines()[-1]
