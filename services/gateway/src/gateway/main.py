@@ -54,13 +54,7 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         await _check_topology(connection)
         requests = await Requests.start(await _channel(connection), asker=NAME)
         dependencies = _dependencies(database, publisher, requests, assets)
-        live = dependencies.live
-
-        def hear(told: StreamedEvent) -> None:
-            live.receive(told)
-            dependencies.acceptances.hear(told)
-
-        feed = await EventFeed.open(connection, hear, live.mark_gap, history=HISTORY)
+        feed, live = await _open_feed(connection, dependencies), dependencies.live
         checks = [
             Check("database", database.answers),
             Check("broker", lambda: _broker_answers(connection)),
@@ -86,6 +80,16 @@ def _dependencies(database: Database, publisher: Publisher, requests: Requests, 
         live=LiveEvents(),
         uploads=Uploads(assets),
     )
+
+
+async def _open_feed(connection: AbstractRobustConnection, dependencies: Dependencies) -> EventFeed:
+    live, acceptances = dependencies.live, dependencies.acceptances
+
+    def hear(told: StreamedEvent) -> None:
+        live.receive(told)
+        acceptances.hear(told)
+
+    return await EventFeed.open(connection, hear, live.mark_gap, history=HISTORY)
 
 
 def _upkeep(dependencies: Dependencies) -> Sequence[Callable[[], Awaitable[None]]]:
