@@ -33,7 +33,7 @@ from shared.messaging.publisher import Publisher, open_publisher
 from shared.settings import Settings
 
 OPENING_AT_ONCE = 50
-PATIENCE = 120.0  # seconds for all streams to be open, and for all events to arrive
+PATIENCE = 30.0  # seconds for all streams to be open, and for all events to arrive
 MIB = 1024 * 1024
 COLUMNS = (
     "streams",
