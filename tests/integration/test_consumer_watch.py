@@ -15,7 +15,8 @@ from shared.contracts.events import NodeFailed, read_event, read_result
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
 from shared.messaging.consumer_watch import ConsumerWatch
-from shared.topology import HISTORY_QUEUE, RESULTS_QUEUE
+from shared.messaging.live import EventFeed
+from shared.topology import HISTORY_QUEUE, LIVE_STREAM, RESULTS_QUEUE
 
 pytestmark = pytest.mark.usefixtures("empty_queues")
 READERS = {RESULTS_QUEUE: read_result, HISTORY_QUEUE: read_event}
@@ -147,3 +148,31 @@ async def test_a_connection_that_was_lost_is_waited_for(stack, admin):
             await collector.done.wait()
         assert not watching.done()
         watching.cancel()
+
+
+@asynccontextmanager
+async def feeding(stack):
+    """Yield the task of a feed that looks after itself every 50 ms."""
+
+    def watch(consumers):
+        return ConsumerWatch(consumers, interval=0.05, patience=0.3, counted=False)
+
+    async with connect(stack.amqp_url, name="test", patience=5) as connection:
+        feed = await EventFeed.open(connection, lambda _: None, lambda: None, history=0, watch=watch)
+        running = asyncio.create_task(feed.run())
+        yield running
+        running.cancel()
+
+
+async def test_a_stream_that_is_read_is_not_taken_for_one_that_nobody_reads(stack):
+    async with feeding(stack) as running:
+        ended, _ = await asyncio.wait([running], timeout=2)
+        assert not ended
+
+
+async def test_a_stream_that_is_gone_ends_its_reader(stack, admin):
+    async with feeding(stack) as running:
+        await admin.queue_delete(LIVE_STREAM)
+        with pytest.raises(UnavailableError, match="consumer_lost"):
+            async with asyncio.timeout(PATIENCE):
+                await running

@@ -28,6 +28,7 @@ from shared.contracts.commands import RunStart
 from shared.contracts.errors import InvalidInputError
 from shared.contracts.events import RunFinished
 from shared.contracts.graph import Node, WorkflowGraph
+from shared.contracts.owners import LOCAL_OWNER
 from shared.contracts.queries import RunPage, RunView
 from shared.contracts.values import ImageValue, TextValue, Value
 
@@ -84,7 +85,8 @@ async def test_a_run_is_known_to_both_before_anybody_has_taken_it_in(client, oth
 
 
 async def test_a_refusal_is_known_to_both_and_after_a_restart(client, stack, services, publisher, other):
-    taken = RunStart(run_id=uuid4(), graph=WorkflowGraph(nodes=(Node(id="a", type="text"),)), trigger_run_id="taken")
+    graph = WorkflowGraph(nodes=(Node(id="a", type="text"),))
+    taken = RunStart(run_id=uuid4(), graph=graph, trigger_run_id="taken", owner=LOCAL_OWNER)
     await publisher.publish(taken)
     await until_known(client, taken.run_id)
     location = (await execute(client, await keep(client), triggerRunId="taken")).headers["location"]

@@ -1,7 +1,7 @@
 """What no client can do to the gateway: send for ever, read for ever, be misled by a page of somebody else's."""
 
 import asyncio
-from unittest.mock import create_autospec
+from unittest.mock import AsyncMock
 
 import httpx2
 import pytest
@@ -19,8 +19,7 @@ PAGE = "https://canvas.example"
 @pytest.fixture
 def dependencies(tmp_path):
     dependencies = new_dependencies(AssetStore.from_url(tmp_path.as_uri()))
-    page = create_autospec(dependencies.workflows.page, return_value=WorkflowList(workflows=()))
-    dependencies.workflows.page = page
+    dependencies.workflows.page = AsyncMock(return_value=WorkflowList(workflows=()))
     return dependencies
 
 

@@ -66,13 +66,7 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         dependencies = _dependencies(database, publisher, requests, assets, secrets)
         if settings.api_key is not None:
             await dependencies.keys.set_initial(strong_secret(settings.api_key, "WEFT_API_KEY"))
-        live = dependencies.live
-
-        def hear(told: StreamedEvent) -> None:
-            live.receive(told)
-            dependencies.acceptances.hear(told)
-
-        feed = await EventFeed.open(connection, hear, live.mark_gap, history=HISTORY)
+        feed, live = await _open_feed(connection, dependencies), dependencies.live
         checks = [
             Check("database", database.answers),
             Check("broker", lambda: _broker_answers(connection)),
@@ -105,6 +99,16 @@ def _dependencies(
         pictures=Pictures(assets),
         links=Links(secrets),
     )
+
+
+async def _open_feed(connection: AbstractRobustConnection, dependencies: Dependencies) -> EventFeed:
+    live, acceptances = dependencies.live, dependencies.acceptances
+
+    def hear(told: StreamedEvent) -> None:
+        live.receive(told)
+        acceptances.hear(told)
+
+    return await EventFeed.open(connection, hear, live.mark_gap, history=HISTORY)
 
 
 def _upkeep(dependencies: Dependencies) -> Sequence[Callable[[], Awaitable[None]]]:

@@ -31,13 +31,20 @@ class ConsumerWatch:
 
     No tag is needed for the only consumer of a channel. A consumer is missing if the client knows that it is gone, or
     the broker says that its queue has none, or is not there. While the connection is lost, or the broker does not
-    answer, nothing is judged: connections come back by themselves.
+    answer, nothing is judged: connections come back by themselves. The broker does not count those who read a
+    stream, so `counted` is false for streams: then it is enough that the stream is there.
     """
 
     def __init__(
-        self, consumers: Sequence[Consumer], *, interval: float = INTERVAL, patience: float = PATIENCE
+        self,
+        consumers: Sequence[Consumer],
+        *,
+        interval: float = INTERVAL,
+        patience: float = PATIENCE,
+        counted: bool = True,
     ) -> None:
         self._consumers = consumers
+        self._counted = counted
         self._interval = interval
         self._patience = patience
         self._missing: tuple[str, ...] = ()
@@ -64,28 +71,27 @@ class ConsumerWatch:
                 )
 
     async def _look(self) -> None:
-        found = await asyncio.gather(*(_is_missing(queue, tag) for queue, tag in self._consumers))
+        found = await asyncio.gather(*(self._is_missing(queue, tag) for queue, tag in self._consumers))
         missing = tuple(queue.name for (queue, _), gone in zip(self._consumers, found, strict=True) if gone)
         if missing != self._missing:
             log.warning("consumers are missing" if missing else "all consumers are back", queues=missing)
         self._missing = missing
 
-
-async def _is_missing(queue: AbstractQueue, tag: str | None) -> bool:
-    try:
-        async with asyncio.timeout(LOOK_TIMEOUT):
-            channel = await queue.channel.get_underlay_channel()
-            assert isinstance(channel, Channel)
-            if channel.connection.is_closed:
-                return False
-            if channel.is_closed or not (tag in channel.consumers if tag else channel.consumers):
-                return True
-            return await _consumers_at_broker(channel, queue.name) == 0
-    except (ChannelNotFoundEntity, ChannelInvalidStateError):
-        return True
-    except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
-        log.info("a consumer could not be looked at", queue=queue.name, reason=str(err) or type(err).__name__)
-        return False
+    async def _is_missing(self, queue: AbstractQueue, tag: str | None) -> bool:
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT):
+                channel = await queue.channel.get_underlay_channel()
+                assert isinstance(channel, Channel)
+                if channel.connection.is_closed:
+                    return False
+                if channel.is_closed or not (tag in channel.consumers if tag else channel.consumers):
+                    return True
+                return await _consumers_at_broker(channel, queue.name) == 0 and self._counted
+        except (ChannelNotFoundEntity, ChannelInvalidStateError):
+            return True
+        except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
+            log.info("a consumer could not be looked at", queue=queue.name, reason=str(err) or type(err).__name__)
+            return False
 
 
 async def _consumers_at_broker(channel: Channel, queue: str) -> int:

@@ -5,8 +5,9 @@ a reader missed can be read again, and whether it missed anything is seen: posit
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from aio_pika.exceptions import AMQPError, ChannelClosed
 from structlog import get_logger
 
 from shared.contracts.errors import unavailable
-from shared.messaging.consumer_watch import ConsumerWatch
+from shared.messaging.consumer_watch import Consumer, ConsumerWatch
 from shared.topology import LIVE_STREAM
 
 PREFETCH = 2_000  # messages
@@ -29,6 +30,9 @@ TAIL_SECONDS = 5.0  # in which a stream that is not empty gives its last events
 CATCH_UP_SECONDS = 30.0  # in which what was asked for of the past is read
 RETRY_SECONDS = 1.0
 _OFFSET = "x-stream-offset"
+
+Watch = Callable[[Sequence[Consumer]], ConsumerWatch]
+_WATCH: Watch = partial(ConsumerWatch, counted=False)
 
 log = get_logger(__name__)
 
@@ -57,8 +61,10 @@ class EventFeed:
         on_gap: Callable[[], None],
         *,
         tail: int | None,
+        watch: Watch,
     ) -> None:
         self._queue = queue
+        self._watch = watch
         self._receive, self._on_gap = receive, on_gap
         self._next: int | None = None  # the position that is expected; None before the first event
         self._target = -1 if tail is None else tail
@@ -73,6 +79,7 @@ class EventFeed:
         on_gap: Callable[[], None],
         *,
         history: int,
+        watch: Watch = _WATCH,
     ) -> Self:
         """Return the feed once up to `history` events of the past were received, and all since.
 
@@ -83,7 +90,7 @@ class EventFeed:
         await channel.set_qos(prefetch_count=PREFETCH)
         queue = await _find_stream(channel)
         tail = await _tail(connection)
-        feed = cls(queue, receive, on_gap, tail=tail)
+        feed = cls(queue, receive, on_gap, tail=tail, watch=watch)
         channel.reopen_callbacks.add(feed._note_return)
         await feed._consume("first" if tail is None else max(0, tail - history))
         if tail is not None:
@@ -95,7 +102,7 @@ class EventFeed:
 
         Raises UnavailableError `consumer_lost` where the stream gives nothing any more.
         """
-        watching = asyncio.create_task(ConsumerWatch([(self._queue, None)]).run())
+        watching = asyncio.create_task(self._watch([(self._queue, None)]).run())
         returning = asyncio.create_task(self._return())
         try:
             ended, _ = await asyncio.wait([watching, returning], return_when=asyncio.FIRST_COMPLETED)
