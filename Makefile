@@ -1,6 +1,6 @@
 # Everything a checkout can do. Each target first sees to it that .venv holds what requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo dev test chaos bench bench-large lint lock documents
+.PHONY: help bootstrap demo dev test chaos bench bench-large bench-crop bench-llm fuzz lint lock documents
 
 BIN := .venv/bin
 
@@ -27,6 +27,15 @@ bench: bootstrap ## Measure Weft beside Celery (ARGS=--help says what can be cho
 
 bench-large: bootstrap ## Measure runs of 10,000 nodes, and what they cost others
 	$(BIN)/python -m benchmarks.large $(ARGS)
+
+bench-crop: bootstrap ## Measure crops beside the bare Pillow calls
+	$(BIN)/python -m benchmarks.crop $(ARGS)
+
+bench-llm: bootstrap ## Measure 1,000 model calls at a time
+	$(BIN)/python -m benchmarks.llm $(ARGS)
+
+fuzz: bootstrap ## Feed mutated pictures to the decoding processes (ARGS='--count 100000')
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: bootstrap ## Check style, types and architecture
 	$(BIN)/ruff check

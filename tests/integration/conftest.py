@@ -57,7 +57,7 @@ async def empty_tables(stack):
     await connection.execute(
         "TRUNCATE orchestrator.journal, orchestrator.run, orchestrator.trigger, orchestrator.cache,"
         " run_tracker.workflow_run, run_tracker.node_execution, run_tracker.late_result,"
-        " gateway.workflow, gateway.started_run"
+        " gateway.workflow, gateway.started_run, llm_worker.call, llm_worker.permit, llm_worker.provider"
     )
     await connection.close()
 

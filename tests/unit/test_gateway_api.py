@@ -1,6 +1,7 @@
 """The HTTP API without anything behind it: what is refused, how errors look, what is documented."""
 
 import io
+from datetime import UTC, datetime
 from unittest.mock import create_autospec
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from gateway.app import create_app, openapi_document
 from gateway.body_limit import LINGER_BYTES, MAX_BODY_BYTES
+from gateway.costs_client import CostsClient
 from gateway.dependencies import Dependencies
 from gateway.explanations import Explanations
 from gateway.live import LiveEvents
@@ -21,9 +23,10 @@ from gateway.workflows import Workflows
 from shared.assets import AssetStore
 from shared.contracts.errors import invalid, unavailable
 from shared.contracts.node_types import REGISTRY
-from shared.contracts.queries import RunView, WhyReply
+from shared.contracts.queries import CostRow, CostsBy, CostsReply, RunView, WhyReply
 from shared.contracts.states import RunStatus
 from shared.contracts.values import MAX_PICTURE_BYTES, AssetRef
+from shared.decoding import DecoderPool, Limits
 
 RUN_PATH = "/api/workflows/runs/00000000-0000-0000-0000-000000000001"
 
@@ -33,8 +36,14 @@ def assets(tmp_path):
     return AssetStore.from_url(tmp_path.as_uri())
 
 
+@pytest.fixture(scope="module")
+async def pool():
+    async with DecoderPool.open(1, Limits(2**30, 10)) as pool:
+        yield pool
+
+
 @pytest.fixture
-def dependencies(assets):
+def dependencies(assets, pool):
     return Dependencies(
         workflows=create_autospec(Workflows, instance=True),
         plans=create_autospec(Plans, instance=True),
@@ -42,7 +51,8 @@ def dependencies(assets):
         runs=create_autospec(Runs, instance=True),
         explanations=create_autospec(Explanations, instance=True),
         live=LiveEvents(),
-        uploads=Uploads(assets),
+        uploads=Uploads(assets, pool),
+        costs=create_autospec(CostsClient, instance=True),
     )
 
 
@@ -317,6 +327,7 @@ def test_operation_ids_are_stable():
         "resume_run",
         "replay_run",
         "list_node_types",
+        "find_costs",
     }
 
 
@@ -335,3 +346,16 @@ def test_what_the_document_refers_to_is_in_it():
     names = {"ProblemDetails", "Problem", "RunView", "WorkflowView"}
     assert names <= document["components"]["schemas"].keys()
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+async def test_costs_are_asked_for_with_a_time_that_has_a_zone(client, dependencies):
+    dependencies.costs.find.return_value = CostsReply(
+        by=CostsBy.MODEL, rows=(CostRow(key="m", calls=2, unpriced=1, cost=0.5),), total=CostRow(calls=2, cost=0.5)
+    )
+    answer = await client.get("/api/costs", params={"by": "model", "since": "2026-11-01T00:00:00Z"})
+    assert answer.status_code == 200
+    (row,) = answer.json()["rows"]
+    assert (row["key"], row["calls"], row["unpriced"], row["cost"]) == ("m", 2, 1, 0.5)
+    dependencies.costs.find.assert_awaited_once_with(CostsBy.MODEL, datetime(2026, 11, 1, tzinfo=UTC))
+    problem(await client.get("/api/costs", params={"by": "colour"}), 422, "invalid_request")
+    problem(await client.get("/api/costs", params={"since": "2026-11-01T00:00:00"}), 422, "invalid_request")

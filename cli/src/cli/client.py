@@ -1,6 +1,7 @@
 """The gateway over HTTP: the one place that knows its addresses and its errors."""
 
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from shared.contracts.errors import InvalidInputError, Problem, UnavailableError, WeftError, unavailable
 from shared.contracts.events import EVENTS, LiveEvent, NodeProgress, read_live_event
 from shared.contracts.graph import WorkflowGraph
-from shared.contracts.queries import RunsReply, RunView, WhyReply
+from shared.contracts.queries import CostsBy, CostsReply, RunsReply, RunView, WhyReply
 from shared.contracts.values import AssetRef
 
 SNAPSHOT = "run.snapshot"
@@ -82,6 +83,11 @@ class Gateway:
         scope = f"/{workflow_id}" if workflow_id else ""
         answer = await self._send("GET", f"/api/workflows{scope}/runs", params={"limit": limit})
         return RunsReply.model_validate(answer).runs
+
+    async def costs(self, by: CostsBy, since: datetime | None) -> CostsReply:
+        """Return what model calls have cost, those begun since a time, or all."""
+        asked = {"by": by.value, **({"since": since.isoformat()} if since else {})}
+        return CostsReply.model_validate(await self._send("GET", "/api/costs", params=asked))
 
     async def events(self, run_id: UUID) -> AsyncIterator[RunView | LiveEvent]:
         """Yield what the gateway tells of a run: a snapshot first, then what happens, until the stream ends."""

@@ -53,6 +53,7 @@ DEAD_JOBS_QUEUE = "orchestrator.dead_jobs"
 HISTORY_QUEUE = "run_tracker.events"
 QUERIES_QUEUE = "run_tracker.queries"
 WHY_QUEUE = "orchestrator.queries"
+COSTS_QUEUE = "llm_worker.queries"
 
 # A job that killed its worker three times is not given to a fourth. A worker's death counts against all jobs that it
 # had in hand; so after the first one they are suspects, which are tried one at a time, and innocent ones get away.
@@ -64,7 +65,7 @@ DELIVERY_LIMIT = 20
 # Dead letters stay until a person decides; RabbitMQ 4 would drop them after 20 looks.
 DEAD_DELIVERY_LIMIT = 1_000_000
 QUERY_TTL_MS = 10_000
-QUERY_QUEUES = (QUERIES_QUEUE, WHY_QUEUE)
+QUERY_QUEUES = (QUERIES_QUEUE, WHY_QUEUE, COSTS_QUEUE)
 
 
 @dataclass(frozen=True, slots=True)

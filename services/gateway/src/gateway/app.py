@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 from gateway.body_limit import BodyLimit
 from gateway.dependencies import Dependencies
 from gateway.problems import ProblemDetails, answer_with_problems
-from gateway.routes import control, node_types, runs, uploads, workflows
+from gateway.routes import control, costs, node_types, runs, uploads, workflows
 
 _DESCRIPTION = (
     "Upload pictures, keep workflows, run them and watch the runs. "
@@ -55,7 +55,7 @@ def _build() -> Gateway:
     app.add_middleware(BodyLimit)
     answer_with_problems(app)
     # `runs` before `workflows`: else `/api/workflows/runs` would be read as the workflow with the id "runs".
-    for module in (uploads, runs, control, workflows, node_types):
+    for module in (uploads, runs, control, workflows, node_types, costs):
         app.include_router(module.router)
     return app
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from gateway.costs_client import CostsClient
 from gateway.explanations import Explanations
 from gateway.live import LiveEvents
 from gateway.plans import Plans
@@ -25,6 +26,7 @@ class Dependencies:
     explanations: Explanations
     live: LiveEvents
     uploads: Uploads
+    costs: CostsClient
 
 
 def get_dependencies(request: Request) -> Dependencies:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
@@ -10,6 +10,7 @@ from aio_pika.exceptions import AMQPError
 from prometheus_client import CollectorRegistry, Gauge
 
 from gateway.app import create_app
+from gateway.costs_client import CostsClient
 from gateway.dependencies import Dependencies
 from gateway.explanations import Explanations
 from gateway.live import LiveEvents
@@ -25,6 +26,7 @@ from shared import topology
 from shared.assets import AssetStore
 from shared.contracts.errors import UnavailableError
 from shared.database import Database, connect_database
+from shared.decoding import DecoderPool, Limits
 from shared.messaging.connection import connect
 from shared.messaging.live import listen_to_events
 from shared.messaging.publisher import Publisher, open_publisher
@@ -34,6 +36,7 @@ from shared.settings import Settings
 
 NAME = "gateway"
 CHECK_SECONDS = 3.0
+CONCURRENT_INSPECTIONS = 2  # of uploaded pictures
 
 
 @asynccontextmanager
@@ -50,7 +53,8 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         connection = await stack.enter_async_context(connect(amqp_url, name=f"{NAME} live", patience=patience))
         await _check_topology(connection)
         requests = await Requests.start(await _channel(connection), asker=NAME)
-        dependencies = _dependencies(database, publisher, requests, assets)
+        pool = await stack.enter_async_context(_decoder_pool(settings))
+        dependencies = _dependencies(database, publisher, requests, Uploads(assets, pool))
         live, runs = dependencies.live, dependencies.runs
 
         def receive(run_id: UUID, body: bytes) -> None:
@@ -67,7 +71,7 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         yield Service(app, background=(dependencies.starts.keep_pruned,), on_stop=live.close)
 
 
-def _dependencies(database: Database, publisher: Publisher, requests: Requests, assets: AssetStore) -> Dependencies:
+def _dependencies(database: Database, publisher: Publisher, requests: Requests, uploads: Uploads) -> Dependencies:
     workflows, tracker = Workflows(database), TrackerClient(requests)
     runs = Runs(publisher, tracker)
     return Dependencies(
@@ -77,8 +81,14 @@ def _dependencies(database: Database, publisher: Publisher, requests: Requests, 
         runs=runs,
         explanations=Explanations(OrchestratorClient(requests), runs),
         live=LiveEvents(),
-        uploads=Uploads(assets),
+        uploads=uploads,
+        costs=CostsClient(requests),
     )
+
+
+def _decoder_pool(settings: Settings) -> AbstractAsyncContextManager[DecoderPool]:
+    limits = Limits(settings.decode_memory_bytes, settings.decode_cpu_seconds)
+    return DecoderPool.open(CONCURRENT_INSPECTIONS, limits)
 
 
 async def _channel(connection: AbstractRobustConnection) -> AbstractRobustChannel:

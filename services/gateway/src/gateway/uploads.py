@@ -1,6 +1,5 @@
 """Uploaded pictures: read within the limit, looked at, kept."""
 
-from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
@@ -8,23 +7,26 @@ from gateway.body_limit import too_large
 from shared.assets import AssetStore
 from shared.contracts.errors import invalid
 from shared.contracts.values import MAX_PICTURE_BYTES, AssetRef
-from shared.images import inspect
+from shared.decoding import DecoderPool, inspect_picture
 
 FIELD = "file"
-CONCURRENT_INSPECTIONS = 2  # each may hold a decoded picture of 200 MB
 
 
 class Uploads:
-    """Keeps pictures in the asset store."""
+    """Keeps pictures in the asset store, once they have been decoded in a process of the pool."""
 
-    def __init__(self, assets: AssetStore) -> None:
+    def __init__(self, assets: AssetStore, pool: DecoderPool) -> None:
         self._assets = assets
-        self._limiter = CapacityLimiter(CONCURRENT_INSPECTIONS)
+        self._pool = pool
 
     async def keep(self, data: bytes) -> AssetRef:
-        """Return where the picture is kept; raise InvalidInputError if it is none, or `asset_store_unavailable`."""
-        info = await to_thread.run_sync(inspect, data, limiter=self._limiter)
-        return await self._assets.put_image(data, info)
+        """Return where the picture is kept.
+
+        Raises InvalidInputError if it is none or costs too much to decode, `asset_store_unavailable`, and
+        `decoder_unavailable`.
+        """
+        picture = await self._pool.run(inspect_picture, data)
+        return await self._assets.put_image(data, picture.info)
 
 
 async def read_upload(request: Request) -> bytes:
