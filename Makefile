@@ -1,6 +1,6 @@
 # Everything a checkout can do. Each target first sees to it that .venv holds what requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo dev test chaos bench bench-large bench-history lint lock documents
+.PHONY: help bootstrap demo dev test chaos bench bench-large bench-history bench-crop bench-llm fuzz lint lock documents
 
 BIN := .venv/bin
 
@@ -30,6 +30,15 @@ bench-large: bootstrap ## Measure runs of 10,000 nodes, and what they cost other
 
 bench-history: bootstrap ## Measure what is asked of a history of a million runs
 	$(BIN)/python -m benchmarks.history $(ARGS)
+
+bench-crop: bootstrap ## Measure crops beside the bare Pillow calls
+	$(BIN)/python -m benchmarks.crop $(ARGS)
+
+bench-llm: bootstrap ## Measure 1,000 model calls at a time
+	$(BIN)/python -m benchmarks.llm $(ARGS)
+
+fuzz: bootstrap ## Feed mutated pictures to the decoding processes (ARGS='--count 100000')
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: bootstrap ## Check style, types and architecture
 	$(BIN)/ruff check

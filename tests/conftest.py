@@ -5,6 +5,7 @@ docker-compose.yml names, and adds the tests of docker-compose.yml itself.
 """
 
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,9 +40,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def servers_home() -> Iterator[Path]:
+    """A folder for servers that belongs to this session alone.
+
+    Not one of pytest's: theirs have a parent in common, whose permissions every new session takes back, and through
+    which PostgreSQL must pass, since root runs it as another user.
+    """
+    with tempfile.TemporaryDirectory(prefix="weft-tests-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, servers_home: Path) -> Iterator[Settings]:
     """Return the settings of a running, prepared PostgreSQL and RabbitMQ; one for the whole session."""
-    home = tmp_path_factory.mktemp("stack")
+    home = servers_home / "stack"
+    home.mkdir()
     running = _containers(home) if request.config.getoption("--containers") else _embedded(home)
     for settings in running:
         set_up(settings)

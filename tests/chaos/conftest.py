@@ -12,9 +12,11 @@ Measured = Callable[[str, str, str], None]
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(servers_home: Path) -> Iterator[Servers]:
     """PostgreSQL and RabbitMQ, empty and prepared."""
-    servers = Servers(tmp_path_factory.mktemp("chaos"))
+    home = servers_home / "chaos"
+    home.mkdir()
+    servers = Servers(home)
     try:
         servers.start()
         yield servers

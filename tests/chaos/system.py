@@ -73,8 +73,12 @@ class System:
 
     async def hold_model_calls(self, times: int) -> None:
         """Let the next calls of the model wait until they are released."""
+        await self.script_model([{"kind": "hold", "times": times}])
+
+    async def script_model(self, behaviours: Sequence[Mapping[str, str | int]]) -> None:
+        """Let the next calls of the model be answered like this, in order."""
         async with httpx2.AsyncClient(base_url=self.fleet.url(MODEL)) as http:
-            (await http.post("/control/behaviours", json=[{"kind": "hold", "times": times}])).raise_for_status()
+            (await http.post("/control/behaviours", json=behaviours)).raise_for_status()
 
     async def release_model_calls(self) -> None:
         """Let the calls of the model that wait go on."""

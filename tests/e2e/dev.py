@@ -57,6 +57,21 @@ class Dev:
 
 
 def processes_of(home):
-    found = {process.pid: process.info for process in psutil.process_iter(["open_files"])}
+    """Return the ids of all processes that log into a folder."""
+    return [process.pid for process in _logging_into(home)]
+
+
+def services_of(home):
+    """Return the ids of the services that log into a folder, without the processes that they started themselves."""
+    processes = _logging_into(home)
+    pids = {process.pid for process in processes}
+    return {process.pid for process in processes if process.info["ppid"] not in pids}
+
+
+def _logging_into(home):
     logs = str(home / "logs")
-    return [pid for pid, info in found.items() if any(file.path.startswith(logs) for file in info["open_files"] or ())]
+    return [
+        process
+        for process in psutil.process_iter(["open_files", "ppid"])
+        if any(file.path.startswith(logs) for file in process.info["open_files"] or ())
+    ]

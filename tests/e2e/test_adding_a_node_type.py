@@ -39,9 +39,9 @@ def environment(package, tmp_path_factory):
 
 
 @pytest.fixture
-def dev(environment, tmp_path):
+def dev(environment, servers_home):
     """A `weft dev` with a broker and a database of its own: other services do not know the type."""
-    dev = Dev(tmp_path / "home", environment)
+    dev = Dev(servers_home / "node-type", environment)
     yield dev
     dev.close()
 

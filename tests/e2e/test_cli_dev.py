@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from tests.e2e.dev import WEFT, Dev, processes_of
+from tests.e2e.dev import WEFT, Dev, processes_of, services_of
 
 from shared.embedded.processes import clean_environment
 
@@ -29,7 +29,7 @@ def test_dev_runs_until_it_is_asked_to_stop(dev):
     assert (dev.home / "services.json").stat().st_mode & 0o777 == 0o600
     pids = dev.pids()
     assert set(pids) == {"gateway", "orchestrator", "run_tracker", "crop_worker", "llm_worker", "offline_model"}
-    assert set(processes_of(dev.home)) == set(pids.values())
+    assert services_of(dev.home) == set(pids.values())
 
     second = subprocess.run([WEFT, "dev"], capture_output=True, text=True, env=dev.env, timeout=60, check=False)
     assert second.returncode == 69
@@ -59,10 +59,10 @@ def test_what_a_killed_supervisor_leaves_is_stopped_by_the_next(dev):
     left = dev.pids()
     dev.process.kill()
     dev.process.communicate()
-    assert set(processes_of(dev.home)) == set(left.values())
+    assert services_of(dev.home) == set(left.values())
     dev.process = dev.start()
     dev.wait_for("all services are ready")
-    assert set(processes_of(dev.home)) == set(dev.pids().values())
+    assert services_of(dev.home) == set(dev.pids().values())
     assert not set(dev.pids().values()) & set(left.values())
 
 

@@ -91,6 +91,31 @@ def cached(run):
     return {node.node_id for node in run.nodes if node.cached}
 
 
+def wait_until_queued(system, run_id, names):
+    seen = set()
+    for kind, data in system.events(run_id):
+        if kind == "run.snapshot":
+            seen |= {node["nodeId"] for node in data["nodes"] or () if node["status"] == "queued"}
+        elif kind == "node.queued":
+            seen.add(data["nodeId"])
+        if seen.issuperset(names):
+            return
+    raise AssertionError("the run ended before")
+
+
+def test_jobs_of_a_run_that_was_cancelled_while_no_worker_heard_it_are_not_done(system):
+    before = system.model_calls()
+    system.supervisor.kill("llm_worker")
+    run_id = system.start_sample_run(options={"useCache": False})
+    wait_until_queued(system, run_id, QUESTIONS)
+    system.post(f"/api/workflows/runs/{run_id}/cancel")
+    assert system.finished(run_id).status is RunStatus.CANCELLED
+    system.supervisor.start_service("llm_worker")
+    other = system.finished(system.start_sample_run(options={"useCache": False}))
+    assert other.status is RunStatus.COMPLETED
+    assert system.model_calls() - before == 4
+
+
 def test_a_cancelled_run_stops_its_model_calls_and_keeps_what_had_succeeded(door, system):
     system.hold_model_calls(len(QUESTIONS))
     run_id = door.start()

@@ -58,7 +58,8 @@ async def empty_tables(stack):
         "TRUNCATE orchestrator.journal, orchestrator.run, orchestrator.trigger, orchestrator.cache,"
         " run_tracker.run_week, run_tracker.workflow_run,"
         " run_tracker.node_execution, run_tracker.node_attempt, run_tracker.late_result,"
-        " gateway.workflow, gateway.started_run, gateway.accepted_run, gateway.refused_run, gateway.key_run"
+        " gateway.workflow, gateway.started_run, gateway.accepted_run, gateway.refused_run, gateway.key_run,"
+        " llm_worker.call, llm_worker.permit, llm_worker.provider"
     )
     await connection.close()
 

@@ -11,6 +11,7 @@ import pytest
 from pydantic import JsonValue
 
 from orchestrator import cache
+from orchestrator import journal as journal_module
 from orchestrator.admission import Admission
 from orchestrator.batch import take_in_batch
 from orchestrator.domain.intake import take_in
@@ -119,6 +120,16 @@ async def test_a_finished_runs_journal_goes_after_its_grace_and_its_start_is_sti
         assert locked.runs[command.run_id].pruned
     await journal.prune(timedelta(0), timedelta(0))
     async with Journal(database).lock([command.run_id]) as locked:
+        assert locked.runs == {}
+
+
+async def test_pruning_goes_on_until_nothing_is_left(database, monkeypatch):
+    monkeypatch.setattr(journal_module, "PRUNED_AT_ONCE", 1)
+    journal, commands = Journal(database), [start() for _ in range(3)]
+    for command in commands:
+        await handle(journal, command, *(answer(command, f"ask{n}") for n in range(WIDE)), answer(command, "join"))
+    await journal.prune(timedelta(0), timedelta(0))
+    async with Journal(database).lock([command.run_id for command in commands]) as locked:
         assert locked.runs == {}
 
 

@@ -5,11 +5,11 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from tests.integration.llm_jobs import offline, opened_decoders, opened_handler
 from tests.integration.test_messaging import depth
-from tests.integration.test_offline_model import connected, running
+from tests.integration.test_offline_model import running
 from tests.integration.test_worker import next_result
 
-from llm_worker.handlers import LlmHandler
 from shared.contracts.commands import NodeAbandon, NodeExecute
 from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded
 from shared.contracts.node_types import REGISTRY
@@ -36,10 +36,12 @@ async def model(base_url):
 def worker(stack, base_url):
     @asynccontextmanager
     async def worker(concurrency=2):
-        async with connected(base_url) as client:
-            execute = LlmHandler(client, default_model="offline").execute
-            async with worker_service(stack, REGISTRY["llm"], execute, concurrency) as service:
-                yield service
+        async with (
+            opened_decoders() as decoders,
+            opened_handler([offline(base_url)], decoders) as handler,
+            worker_service(stack, REGISTRY["llm"], handler.execute, concurrency) as service,
+        ):
+            yield service
 
     return worker
 

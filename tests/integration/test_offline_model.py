@@ -19,6 +19,7 @@ from PIL import Image
 
 from llm_worker.client import ModelClient
 from llm_worker.domain.model import ModelError, ModelErrorCode, ModelReply, ModelRequest
+from llm_worker.domain.provider import Provider
 
 LINE = "offline model server (stand-in): "
 
@@ -60,8 +61,9 @@ async def base_url() -> AsyncGenerator[str]:
 
 
 @asynccontextmanager
-async def connected(base_url: str, patience: float = 20) -> AsyncGenerator[ModelClient]:
-    client = ModelClient(base_url=base_url, api_key="none", timeout=patience)
+async def connected(base_url: str, patience: float = 20, profile: str | None = None) -> AsyncGenerator[ModelClient]:
+    provider = Provider(name="offline", profile=profile, base_url=base_url, models=("*",), timeout=patience)
+    client = ModelClient(provider)
     try:
         yield client
     finally:
@@ -175,25 +177,79 @@ async def test_a_stream_that_is_cut_off_fails_at_the_reader(base_url: str):
             _ = [chunk async for chunk in stream]
 
 
-@pytest.mark.parametrize(
-    ("model", "code", "retryable", "retry_after"),
-    [
-        ("offline:429=7", "llm_rate_limited", True, 7),
-        ("offline:429", "llm_rate_limited", True, None),
-        ("offline:500", "llm_unavailable", True, None),
-        ("offline:401", "llm_auth", False, None),
-        ("offline:garbage", "llm_invalid_output", True, None),
-        ("offline:drop", "llm_unavailable", True, None),
-        ("offline:refuse", "llm_refused", False, None),
-        ("offline:nonsense", "llm_bad_request", False, None),
-        ("gpt-5", "llm_not_found", False, None),
-    ],
-)
-async def test_misbehaviour_by_model_name_becomes_a_typed_error(
-    client: ModelClient, model: str, code: str, retryable: bool, retry_after: float | None
+FAULTS = [
+    # what the stand-in is told, its code, whether it is worth another try, whether the call may have been charged
+    ("429=7", "llm_rate_limited", True, False),
+    ("429", "llm_rate_limited", True, False),
+    ("500", "llm_unavailable", True, False),
+    ("503=1", "llm_unavailable", True, False),
+    ("504", "llm_unavailable", True, True),
+    ("401", "llm_auth", False, False),
+    ("context", "llm_context_length", False, False),
+    ("quota", "llm_quota", False, False),
+    ("gemini=429", "llm_rate_limited", True, False),
+    ("gemini=500", "llm_unavailable", True, False),
+    ("inside=429", "llm_rate_limited", True, False),
+    ("inside=502", "llm_unavailable", True, False),
+    ("midway=429", "llm_rate_limited", True, True),
+    ("midway=502", "llm_unavailable", True, True),
+    ("garbage", "llm_invalid_output", True, True),
+    ("garble", "llm_invalid_output", True, True),
+    ("drop", "llm_incomplete", True, True),
+    ("stall", "llm_timeout", True, True),
+    ("silence", "llm_timeout", True, True),
+    ("unfinished", "llm_incomplete", True, False),  # its usage was told
+    ("refuse", "llm_refused", False, False),
+    ("nonsense", "llm_bad_request", False, False),
+]
+
+
+@pytest.mark.parametrize(("word", "code", "retryable", "ambiguous"), FAULTS)
+async def test_a_fault_has_its_code_and_says_whether_it_may_have_been_charged(
+    base_url: str, word: str, code: str, retryable: bool, ambiguous: bool
 ):
-    error = await failure(client.complete(request(model)))
-    assert (error.code, error.retryable, error.retry_after) == (code, retryable, retry_after)
+    async with connected(base_url, patience=0.5, profile="openai") as client:
+        error = await failure(client.complete(request(f"offline:{word}")))
+    assert (error.code, error.retryable, error.ambiguous) == (code, retryable, ambiguous)
+    assert error.retry_after == (float(word.partition("=")[2]) if word in ("429=7", "503=1") else None)
+
+
+async def test_every_call_is_counted_at_the_server_whatever_became_of_it(
+    base_url: str, control: Callable[..., Awaitable[Any]]
+):
+    before = (await control("/control/calls"))["made"]
+    async with connected(base_url, patience=0.5) as client:
+        for word in ("500", "stall", "silence", "drop", "garbage", "midway=500"):
+            await failure(client.complete(request(f"offline:{word}")))
+    counts = await control(f"/control/calls?made={before + 6}&open_at_most=0&timeout=20")
+    assert (counts["made"] - before, counts["open"]) == (6, 0)
+
+
+async def test_another_model_is_not_found(client: ModelClient):
+    error = await failure(client.complete(request("gpt-5")))
+    assert (error.code, error.ambiguous) == (ModelErrorCode.NOT_FOUND, False)
+
+
+async def test_the_text_is_told_piece_by_piece_while_it_comes(client: ModelClient):
+    told: list[str] = []
+    reply = await client.complete(request("offline:pace=1"), told.append)
+    assert "".join(told) == reply.text
+    assert len(told) > 10
+
+
+async def test_a_connection_that_is_kept_serves_the_next_call(client: ModelClient):
+    replies = [await client.complete(request()) for _ in range(3)]
+    assert {reply.text for reply in replies} == {replies[0].text}
+
+
+@pytest.mark.parametrize("word", ["silence", "pace=60000", "stall", "hold"])
+async def test_a_cancelled_call_is_seen_by_the_server_at_once(
+    client: ModelClient, control: Callable[..., Awaitable[Any]], word: str
+):
+    call = asyncio.create_task(client.complete(request(f"offline:{word}")))
+    await control("/control/calls?open=1&timeout=20")
+    call.cancel()
+    assert (await control("/control/calls?open_at_most=0&timeout=20"))["open"] == 0
 
 
 async def test_a_slow_model_answers_in_the_end(client: ModelClient):
@@ -240,6 +296,16 @@ async def test_held_calls_go_on_when_released(client: ModelClient, control: Call
     assert not any(call.done() for call in calls)
     assert await control("/control/release", {}) == {"released": 2}
     assert [reply.finish_reason for reply in await asyncio.gather(*calls)] == ["stop", "stop"]
+
+
+async def test_calls_beyond_a_pool_of_connections_get_another(
+    client: ModelClient, control: Callable[..., Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("llm_worker.connections.CALLS_PER_POOL", 2)
+    calls = [asyncio.create_task(client.complete(request("offline:hold"))) for _ in range(5)]
+    assert (await control("/control/calls?held=5&timeout=20"))["reached"]
+    await control("/control/release", {})
+    assert [reply.finish_reason for reply in await asyncio.gather(*calls)] == ["stop"] * 5
 
 
 async def test_a_client_that_goes_away_frees_its_held_call(client: ModelClient, control: Callable[..., Awaitable[Any]]):
@@ -311,6 +377,6 @@ async def test_an_unreachable_server_is_named_with_what_to_do():
         base_url = f"http://127.0.0.1:{briefly.getsockname()[1]}/v1"
     async with connected(base_url) as client:
         error = await failure(client.complete(request()))
-    assert (error.code, error.retryable) == (ModelErrorCode.UNAVAILABLE, True)
+    assert (error.code, error.retryable, error.ambiguous) == (ModelErrorCode.UNAVAILABLE, True, False)
     assert base_url in error.message
     assert "check that it runs" in error.message

@@ -11,13 +11,13 @@ from orchestrator.alarm import Alarm
 from orchestrator.batch import take_in_batch
 from orchestrator.domain.timers import GRACE, TURNS
 from orchestrator.journal import Journal
-from orchestrator.queries import QueueGauge, WhyHandler
+from orchestrator.queries import QueryHandler, QueueGauge
 from orchestrator.reconciler import SUSPICION, Reconciler
-from shared.contracts.commands import NodeExecute, RunAdmit, RunStart, read_command
+from shared.contracts.commands import NodeExecute, RunAdmit, RunCancel, RunStart, read_command
 from shared.contracts.errors import Problem
 from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded, read_result
-from shared.contracts.queries import Explain
-from shared.contracts.run_options import Concurrency, RunOptions
+from shared.contracts.queries import Explain, GetAttempt
+from shared.contracts.run_options import Concurrency, Lane, RunOptions
 from shared.contracts.values import TextValue
 from shared.messaging.connection import connect
 from shared.topology import COMMANDS_QUEUE, RESULTS_QUEUE
@@ -46,7 +46,7 @@ def journal(database, empty_queues):
 
 @pytest.fixture
 def handler(journal, database, gauge):
-    return WhyHandler(journal, Admission(database), gauge)
+    return QueryHandler(journal, Admission(database), gauge)
 
 
 async def started(journal, graph, **fields):
@@ -163,6 +163,15 @@ async def test_why_tells_a_job_that_waits_from_one_that_a_worker_has(journal, ha
     await queue.cancel(tag)
 
 
+async def test_why_tells_that_a_job_may_be_a_suspect(journal, handler, publisher):
+    run_id, (job,) = await started(journal, wide(1))
+    await publisher.publish(job.model_copy(update={"lane": Lane.SUSPECT}))
+    reply = await handler.why(Explain(run_id=run_id))
+    told = {reason.code: reason for reason in reply.nodes[0].reasons}
+    assert told.keys() == {"no_consumer", "suspects_waiting"}
+    assert (told["suspects_waiting"].queue, told["suspects_waiting"].messages) == ("jobs.llm.suspect", 1)
+
+
 async def test_why_tells_of_pauses_windows_turns_and_budgets(journal, handler):
     run_id, (job,) = await started(journal, wide(2), options=RunOptions(max_in_flight=1))
     waiting = (await reasons(handler, run_id, "n1"))["n1"]
@@ -176,6 +185,22 @@ async def test_why_tells_of_pauses_windows_turns_and_budgets(journal, handler):
     second, _ = await started(journal, wide(1), options=WAITS)
     reply = await handler.why(Explain(run_id=second))
     assert [(reason.code, reason.place) for reason in reply.reasons] == [("concurrency_limit", 2)]
+
+
+async def test_an_attempt_is_wanted_until_it_is_given_up(journal, handler):
+    run_id, (first, second) = await started(journal, wide(2))
+
+    async def is_wanted(**about):
+        return (await handler.attempt(GetAttempt(run_id=run_id, **about))).wanted
+
+    assert await is_wanted(node_id="n0", attempt=1)
+    error = Problem(code="llm_unavailable", message="away")
+    await take_in_batch(journal, [NodeFailed(**first.about, at=NOW, error=error, retryable=True)], now=NOW)
+    assert not await is_wanted(node_id="n0", attempt=1)
+    await take_in_batch(journal, [RunCancel(run_id=run_id)], now=NOW)
+    assert not await is_wanted(node_id=second.node_id, attempt=1)
+    assert await is_wanted(node_id="unknown", attempt=1)
+    assert (await handler.attempt(GetAttempt(run_id=uuid4(), node_id="n0", attempt=1))).wanted
 
 
 async def test_why_of_what_has_ended_and_of_what_nobody_knows(journal, handler):

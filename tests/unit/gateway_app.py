@@ -10,6 +10,7 @@ from gateway.api_keys import ApiKey, ApiKeys
 from gateway.app import create_app
 from gateway.authentication import Gate
 from gateway.batches import Batches
+from gateway.costs_client import CostsClient
 from gateway.dependencies import Dependencies
 from gateway.domain.callers import KeyScope
 from gateway.explanations import Explanations
@@ -23,6 +24,7 @@ from gateway.runs import Runs
 from gateway.starts import Starts
 from gateway.uploads import Uploads
 from gateway.workflows import Workflows
+from shared.decoding import DecoderPool
 
 KEYS = {
     scope: ApiKey(name=scope, owner="somebody", scopes=frozenset({scope}), key_id=UUID(int=number))
@@ -37,7 +39,8 @@ def bearer(key):
     return {"Authorization": f"Bearer {key}"}
 
 
-def new_dependencies(assets):
+def new_dependencies(assets, pool=None):
+    pool = pool or create_autospec(DecoderPool, instance=True)
     keys = create_autospec(ApiKeys, instance=True)
     keys.find.side_effect = KEYS.get
     dependencies = Dependencies(
@@ -52,9 +55,10 @@ def new_dependencies(assets):
         explanations=create_autospec(Explanations, instance=True),
         history=create_autospec(History, instance=True),
         live=LiveEvents(),
-        uploads=Uploads(assets),
-        pictures=Pictures(assets),
+        uploads=Uploads(assets, pool),
+        pictures=Pictures(assets, pool),
         links=Links(SECRETS),
+        costs=create_autospec(CostsClient, instance=True),
     )
     for name in ("workflows", "plans", "starts", "batches", "runs", "explanations", "history"):
         part = getattr(dependencies, name)

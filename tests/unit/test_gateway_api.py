@@ -14,7 +14,7 @@ from gateway.views import WorkflowView
 from shared.assets import AssetStore
 from shared.contracts.errors import invalid, unavailable
 from shared.contracts.node_types import REGISTRY
-from shared.contracts.queries import RunView, WhyReply
+from shared.contracts.queries import CostRow, CostsBy, CostsReply, RunView, WhyReply
 from shared.contracts.states import RunStatus
 from shared.contracts.values import MAX_PICTURE_BYTES, AssetRef
 
@@ -28,8 +28,8 @@ def assets(tmp_path):
 
 
 @pytest.fixture
-def dependencies(assets):
-    return new_dependencies(assets)
+def dependencies(assets, pool):
+    return new_dependencies(assets, pool)
 
 
 @pytest.fixture
@@ -308,6 +308,7 @@ def test_operation_ids_are_stable():
         "create_key",
         "list_keys",
         "revoke_key",
+        "find_costs",
     }
 
 
@@ -404,3 +405,16 @@ BATCH_PATH = EXECUTE_PATH + "-batch"
 async def test_what_is_no_batch_is_refused_as_a_whole(client, dependencies, body):
     problem(await client.post(BATCH_PATH, json=body), 422, "invalid_request")
     dependencies.batches.start.assert_not_called()
+
+
+async def test_costs_are_asked_for_with_a_time_that_has_a_zone(client, dependencies):
+    dependencies.costs.find.return_value = CostsReply(
+        by=CostsBy.MODEL, rows=(CostRow(key="m", calls=2, unpriced=1, cost=0.5),), total=CostRow(calls=2, cost=0.5)
+    )
+    answer = await client.get("/api/costs", params={"by": "model", "since": "2026-11-01T00:00:00Z"})
+    assert answer.status_code == 200
+    (row,) = answer.json()["rows"]
+    assert (row["key"], row["calls"], row["unpriced"], row["cost"]) == ("m", 2, 1, 0.5)
+    dependencies.costs.find.assert_awaited_once_with(CostsBy.MODEL, datetime(2026, 11, 1, tzinfo=UTC))
+    problem(await client.get("/api/costs", params={"by": "colour"}), 422, "invalid_request")
+    problem(await client.get("/api/costs", params={"since": "2026-11-01T00:00:00"}), 422, "invalid_request")

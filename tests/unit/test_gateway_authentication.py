@@ -18,6 +18,7 @@ async def client(dependencies):
         yield client
 
 
+ADMINISTRATORS = ("/api/keys", "/api/costs")
 GUARDED = [
     (method.upper(), path.replace("{", "").replace("}", ""))
     for path, methods in openapi_document()["paths"].items()
@@ -38,14 +39,14 @@ async def test_nothing_is_done_without_a_key(client, dependencies, method, path,
 @pytest.mark.parametrize(("method", "path"), GUARDED)
 async def test_a_key_that_may_look_may_not_change(client, method, path):
     answer = await client.request(method, path, headers=bearer("read"))
-    if method == "GET" and not path.startswith("/api/keys"):
+    if method == "GET" and not path.startswith(ADMINISTRATORS):
         assert answer.status_code not in {401, 403}
     else:
         problem(answer, 403, "scope_missing")
 
 
-@pytest.mark.parametrize(("method", "path"), [item for item in GUARDED if item[1].startswith("/api/keys")])
-async def test_keys_are_for_those_who_administer(client, method, path):
+@pytest.mark.parametrize(("method", "path"), [item for item in GUARDED if item[1].startswith(ADMINISTRATORS)])
+async def test_keys_and_costs_are_for_those_who_administer(client, method, path):
     problem(await client.request(method, path, headers=bearer("run")), 403, "scope_missing")
 
 

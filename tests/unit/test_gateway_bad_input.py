@@ -18,8 +18,8 @@ from shared.contracts.graph import MAX_NODES
 
 
 @pytest.fixture
-async def client(tmp_path):
-    async with client_of(new_dependencies(AssetStore.from_url(tmp_path.as_uri()))) as client:
+async def client(tmp_path, pool):
+    async with client_of(new_dependencies(AssetStore.from_url(tmp_path.as_uri()), pool)) as client:
         yield client
 
 

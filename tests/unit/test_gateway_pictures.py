@@ -21,8 +21,8 @@ def assets(tmp_path):
 
 
 @pytest.fixture
-def dependencies(assets):
-    return new_dependencies(assets)
+def dependencies(assets, pool):
+    return new_dependencies(assets, pool)
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image, ImageCms, ImageDraw, PngImagePlugin
+from PIL import ExifTags, Image, ImageDraw, PngImagePlugin
+from tests.corpus import profiles
+from tests.corpus.specimen import png_chunk
 
 from shared.contracts.errors import InvalidInputError
 from shared.images import (
@@ -18,6 +20,7 @@ from shared.images import (
     MAX_SIDE,
     MEDIA_TYPES,
     ImageInfo,
+    Warnings,
     downscaled_data_uri,
     encode,
     inspect,
@@ -26,7 +29,14 @@ from shared.images import (
 )
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
-FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
+FORMATS = {
+    "image/jpeg": "JPEG",
+    "image/png": "PNG",
+    "image/webp": "WEBP",
+    "image/gif": "GIF",
+    "image/avif": "AVIF",
+}
+ORIENTED = ("JPEG", "PNG", "WEBP", "AVIF")  # those that hold EXIF
 BROKEN_EXIF_IS_WARNED_OF = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 # How a camera that was held that way stores an upright picture.
 STORED_AS = {
@@ -81,34 +91,8 @@ def code_of(data: bytes):
     return caught.value.code
 
 
-def png_chunk(kind: bytes, body: bytes):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 def png_header(width: int, height: int):
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-
-
-def swapped_profile():
-    """A profile of sRGB with red and green exchanged: what is stored as red is meant to be green."""
-    srgb: Any = ImageCms.createProfile("sRGB")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # C
-    profile = ImageCms.ImageCmsProfile(srgb).tobytes()
-    return profile.replace(b"rXYZ", b"tmp!").replace(b"gXYZ", b"rXYZ").replace(b"tmp!", b"gXYZ")
-
-
-def linear_grey_profile():
-    """The smallest profile that there is: grey, without gamma."""
-    d50 = struct.pack(">iii", 63190, 65536, 54061)
-    tags = [(b"wtpt", b"XYZ \0\0\0\0" + d50), (b"kTRC", b"curv" + bytes(8))]
-    offset = 128 + 4 + 12 * len(tags)
-    table, body = struct.pack(">I", len(tags)), b""
-    for name, content in tags:
-        table += name + struct.pack(">II", offset + len(body), len(content))
-        body += content
-    start = struct.pack(
-        ">I4sI4s4s4s12s4s", offset + len(body), b"", 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"", b"acsp"
-    )
-    return start.ljust(68, b"\0") + d50 + bytes(48) + table + body
 
 
 class TestInspect:
@@ -116,7 +100,7 @@ class TestInspect:
     def test_names_what_the_content_is(self, kind: str) -> None:
         assert inspect(save(quadrants(), FORMATS[kind])) == ImageInfo(kind, 64, 32)
 
-    @pytest.mark.parametrize("form", FORMATS.values())
+    @pytest.mark.parametrize("form", ORIENTED)
     @pytest.mark.parametrize("orientation", STORED_AS)
     def test_measures_the_upright_picture(self, form: str, orientation: int) -> None:
         info = inspect(stored(form, orientation))
@@ -131,14 +115,14 @@ class TestInspect:
         assert open_upright(data).convert("RGB").getpixel((0, 0)) == RED
 
     def test_extension(self) -> None:
-        assert [ImageInfo(kind, 1, 1).extension for kind in MEDIA_TYPES] == ["jpg", "png", "webp"]
+        assert [ImageInfo(kind, 1, 1).extension for kind in MEDIA_TYPES] == ["jpg", "png", "webp", "gif", "avif"]
 
 
 class TestRefusals:
     def test_empty(self) -> None:
         assert code_of(b"") == "empty_file"
 
-    @pytest.mark.parametrize("form", ["GIF", "TIFF", "BMP", "PDF", "EPS", "ICO"])
+    @pytest.mark.parametrize("form", ["TIFF", "BMP", "PDF", "EPS", "ICO"])
     def test_other_formats_whatever_they_are_called(self, form: str) -> None:
         assert code_of(save(quadrants(), form)) == "unsupported_format"
 
@@ -198,7 +182,7 @@ class TestRefusals:
     @settings(max_examples=150, deadline=None)
     @given(data=st.data())
     def test_damaged_files_are_decoded_or_refused(self, data: st.DataObject) -> None:
-        form = data.draw(st.sampled_from(list(FORMATS.values())))
+        form = data.draw(st.sampled_from(ORIENTED))
         content = bytearray(stored(form, 6))
         for _ in range(data.draw(st.integers(1, 4))):
             content[data.draw(st.integers(12, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -207,7 +191,7 @@ class TestRefusals:
 
 
 class TestOpenUpright:
-    @pytest.mark.parametrize("form", FORMATS.values())
+    @pytest.mark.parametrize("form", ORIENTED)
     @pytest.mark.parametrize("orientation", STORED_AS)
     def test_turns_the_picture(self, form: str, orientation: int) -> None:
         image = open_upright(stored(form, orientation)).convert("RGB")
@@ -249,7 +233,7 @@ class TestEncode:
             xmp=b"CANARY",
             comment=b"CANARY",
             pnginfo=texts,
-            icc_profile=swapped_profile(),
+            icc_profile=profiles.swapped(),
         )
         opened = Image.open(io.BytesIO(source))
         opened.load()
@@ -272,19 +256,39 @@ class TestEncode:
         assert is_near(result.getpixel((2, 2)), WHITE, 40)
         assert is_near(result.getpixel((2, 13)), BLUE, 40)
 
-    @pytest.mark.parametrize("kind", ["image/png", "image/webp"])
+    def test_flattens_on_another_background_with_a_warning(self) -> None:
+        warnings = Warnings()
+        clear = Image.new("RGBA", (16, 16), (255, 0, 0, 0))
+        result = open_upright(encode(clear, "image/jpeg", background="#0000ff", warn=warnings))
+        assert is_near(result.getpixel((8, 8)), BLUE)
+        assert [warning.code for warning in warnings.all()] == ["transparency_flattened"]
+        assert "#0000ff" in warnings.all()[0].message
+
+    def test_warns_of_no_transparency_where_nothing_shows_through(self) -> None:
+        warnings = Warnings()
+        encode(Image.new("RGBA", (16, 16), (255, 0, 0, 255)), "image/jpeg", warn=warnings)
+        assert warnings.all() == ()
+
+    @pytest.mark.parametrize("kind", ["image/jpeg", "image/webp", "image/avif"])
+    def test_a_lower_quality_makes_a_smaller_file(self, kind: str) -> None:
+        image = photo_like(200, 200)
+        assert len(encode(image, kind, quality=20)) < len(encode(image, kind)) < len(encode(image, kind, quality=100))
+
+    def test_a_format_that_is_not_there_is_named(self) -> None:
+        with pytest.raises(InvalidInputError) as caught:
+            encode(quadrants(), "image/jxl")
+        assert caught.value.code == "format_unavailable"
+
+    @pytest.mark.parametrize("kind", ["image/png", "image/webp", "image/avif"])
     def test_keeps_transparency_elsewhere(self, kind: str) -> None:
         image = Image.new("RGBA", (8, 8), (255, 0, 0, 77))
-        assert open_upright(encode(image, kind)).getchannel("A").getpixel((4, 4)) == 77
-
-    def test_keeps_16_bits_in_png(self) -> None:
-        image = Image.new("I;16", (2, 1), 40_000)
-        result = open_upright(encode(image, "image/png"))
-        assert (result.mode, result.getpixel((0, 0))) == ("I;16", 40_000)
+        alpha = open_upright(encode(image, kind)).getchannel("A").getpixel((4, 4))
+        assert alpha in range(75, 80)
 
     @pytest.mark.parametrize(("value", "expected"), [(0, 0), (257, 1), (32_896, 128), (65_535, 255)])
-    def test_scales_16_bits_to_8_elsewhere(self, value: int, expected: tuple[int, ...]) -> None:
-        result = open_upright(encode(Image.new("I;16", (8, 8), value), "image/jpeg"))
+    @pytest.mark.parametrize("kind", ["image/jpeg", "image/png"])
+    def test_scales_16_bits_to_8(self, kind: str, value: int, expected: tuple[int, ...]) -> None:
+        result = open_upright(encode(Image.new("I;16", (8, 8), value), kind))
         assert (result.mode, result.getpixel((4, 4))) == ("L", expected)
 
     def test_turns_cmyk_into_rgb(self) -> None:
@@ -293,30 +297,32 @@ class TestEncode:
         assert result.mode == "RGB"
         assert is_near(result.getpixel((4, 4)), RED, 30)
 
-    @pytest.mark.parametrize("kind", MEDIA_TYPES)
+    @pytest.mark.parametrize("kind", [kind for kind in MEDIA_TYPES if kind != "image/gif"])
     def test_applies_the_colour_profile(self, kind: str) -> None:
-        source = save(quadrants(32, 32), FORMATS[kind], icc_profile=swapped_profile(), quality=95, lossless=True)
+        source = save(quadrants(32, 32), FORMATS[kind], icc_profile=profiles.swapped(), quality=95, lossless=True)
         result = open_upright(encode(open_upright(source), kind)).convert("RGB")
         assert is_near(result.getpixel((4, 4)), GREEN, 30)
         assert is_near(result.getpixel((28, 4)), RED, 30)
 
     def test_applies_a_profile_under_transparency(self) -> None:
         image = Image.new("RGBA", (4, 4), (255, 0, 0, 99))
-        image.info["icc_profile"] = swapped_profile()
+        image.info["icc_profile"] = profiles.swapped()
         assert is_near(open_upright(encode(image, "image/png")).getpixel((0, 0)), (0, 255, 0, 99), 3)
 
     @pytest.mark.parametrize(("mode", "value"), [("L", 128), ("LA", (128, 255)), ("I;16", 128 * 257)])
     def test_applies_a_grey_profile(self, mode: str, value: float | tuple[int, ...]) -> None:
         image = Image.new(mode, (4, 4), value)
-        image.info["icc_profile"] = linear_grey_profile()
+        image.info["icc_profile"] = profiles.linear_grey()
         result = open_upright(encode(image, "image/png")).convert("RGB")
         assert is_near(result.getpixel((0, 0)), (188, 188, 188), 2)
 
-    @pytest.mark.parametrize("profile", [b"rubbish", linear_grey_profile()], ids=["broken", "for other channels"])
+    @pytest.mark.parametrize("profile", [b"rubbish", profiles.linear_grey()], ids=["broken", "for other channels"])
     def test_ignores_a_profile_that_does_not_fit(self, profile: bytes) -> None:
         image = quadrants()
         image.info["icc_profile"] = profile
-        assert open_upright(encode(image, "image/png")).getpixel((0, 0)) == RED
+        warnings = Warnings()
+        assert open_upright(encode(image, "image/png", warn=warnings)).getpixel((0, 0)) == RED
+        assert [warning.code for warning in warnings.all()] == ["icc_ignored"]
 
 
 class TestDownscaledDataUri:
@@ -352,7 +358,7 @@ class TestDownscaledDataUri:
         assert image.getpixel((4, 4)) == WHITE
 
     def test_is_srgb(self) -> None:
-        data = save(quadrants(64, 64), "PNG", icc_profile=swapped_profile())
+        data = save(quadrants(64, 64), "PNG", icc_profile=profiles.swapped())
         assert is_near(self.decode(downscaled_data_uri(data, max_side=32)).getpixel((4, 4)), GREEN, 30)
 
     def test_refuses_what_inspect_refuses(self) -> None:

@@ -161,7 +161,7 @@ def test_a_data_uri_is_decoded():
         {"n": 2},
         {"max_tokens": 0},
         {"temperature": 3},
-        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "json_schema"}},
         {"messages": [{"role": "robot", "content": "x"}]},
         {"messages": [{"role": "user", "content": [{"type": "video"}]}]},
         {"messages": [{"role": "user", "content": 7}]},

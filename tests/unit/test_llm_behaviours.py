@@ -11,13 +11,15 @@ from llm_worker.offline_model.behaviours import (
     Fail,
     Garbage,
     Hold,
+    Misfit,
     Refuse,
     Slow,
     Stall,
+    Unfinished,
     cost_of,
-    parse_model_name,
 )
 from llm_worker.offline_model.board import CallBoard
+from llm_worker.offline_model.model_name import parse_model_name
 from shared.contracts.errors import InvalidInputError
 
 
@@ -36,6 +38,14 @@ from shared.contracts.errors import InvalidInputError
         ("offline:stall", Stall()),
         ("offline:hold", Hold()),
         ("offline:refuse", Refuse()),
+        ("offline:pace=20", Answer(pace_ms=20)),
+        ("offline:inside=429", Fail(status=429, place="body")),
+        ("offline:midway=502", Fail(status=502, place="middle")),
+        ("offline:gemini=503", Fail(status=503, shape="gemini")),
+        ("offline:garble", Garbage(place="middle")),
+        ("offline:silence", Stall(place="middle")),
+        ("offline:unfinished", Unfinished()),
+        ("offline:misfit", Misfit()),
     ],
 )
 def test_a_model_name_asks_for_a_behaviour(name: str, behaviour: Behaviour):
@@ -47,7 +57,23 @@ def test_a_model_name_asks_for_a_behaviour(name: str, behaviour: Behaviour):
     [
         *("", "fast", "slow", "slow=", "slow=x", "slow=-1", "slow=600001", "slow=1e3", "slow=" + "9" * 5000),
         *("cost", "cost=", "cost=-1", "cost=1e3", "cost=nan", "cost=1000001", "cost=0.", "cost=" + "1" * 5000),
-        *("200", "600", "0429", "429=", "429=x", "429=3601", "drop=1", "²", "STALL"),
+        *(
+            "200",
+            "600",
+            "0429",
+            "429=",
+            "429=x",
+            "429=3601",
+            "drop=1",
+            "pace",
+            "pace=x",
+            "inside=200",
+            "midway",
+            "gemini=",
+            "quota=1",
+            "²",
+            "STALL",
+        ),
     ],
 )
 def test_an_unknown_behaviour_is_refused_and_the_known_ones_are_named(word: str):
@@ -115,3 +141,11 @@ async def test_closing_frees_those_who_watch():
     watcher = asyncio.create_task(board.wait_until(lambda counts: counts.held == 100))
     board.close()
     await watcher
+
+
+async def test_the_board_counts_calls_under_way_and_the_most_that_there_were():
+    board = CallBoard()
+    for _ in range(3):
+        board.begin_call()
+    board.end_call()
+    assert (board.counts.open, board.counts.peak, board.counts.made) == (2, 3, 3)

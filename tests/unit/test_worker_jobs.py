@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID, uuid4
 
@@ -80,18 +81,20 @@ class Publisher:
 class Worker:
     """A job runner whose bodies wait until they are told to end."""
 
-    def __init__(self, concurrency=1, body=None):
+    def __init__(self, concurrency=1, body=None, is_wanted=None):
         self.journal: list[str] = []
         self.publisher = Publisher(self.journal)
         self.begun: list[str] = []
         self.stopped: list[str] = []
         self.finish = asyncio.Event()
         self.registry = CollectorRegistry()
-        self.runner = JobRunner(body or self._work, self.publisher, Slots(concurrency), self.registry)
+        self.runner = JobRunner(
+            body or self._work, self.publisher, Slots(concurrency), self.registry, is_wanted=is_wanted
+        )
 
-    def deliver(self, job: NodeExecute | bytes, lane=Lane.NORMAL) -> asyncio.Future[str]:
+    def deliver(self, job: NodeExecute | bytes, lane=Lane.NORMAL, sent_at=None) -> asyncio.Future[str]:
         delivery = Delivery(job, self.journal)
-        self.runner.receive(delivery, lane)
+        self.runner.receive(delivery, lane, sent_at)
         return delivery.settled
 
     async def _work(self, job: NodeExecute):
@@ -244,6 +247,23 @@ async def test_a_job_that_comes_after_its_abandonment_is_acknowledged_and_not_be
     assert (worker.begun, worker.publisher.messages) == ([], [])
     await within(worker.deliver(job(attempt=2)))
     assert worker.begun == ["ask"]
+
+
+async def test_a_job_that_nobody_waits_for_any_more_is_acknowledged_and_not_begun():
+    sent_at = datetime(2026, 1, 1, tzinfo=UTC)
+    asked = []
+
+    async def is_wanted(received, sent):
+        asked.append((received, sent))
+        return received.node_id != "cancelled"
+
+    worker = Worker(is_wanted=is_wanted)
+    worker.finish.set()
+    cancelled, other = job("cancelled"), job("other")
+    for received in (cancelled, other):
+        assert await within(worker.deliver(received, sent_at=sent_at)) == "acknowledged"
+    assert asked == [(cancelled, sent_at), (other, sent_at)]
+    assert (worker.begun, [result.node_id for result in worker.results]) == (["other"], ["other"])
 
 
 async def test_only_so_many_abandoned_attempts_are_remembered(monkeypatch):

@@ -29,8 +29,10 @@ from shared.contracts.history import (
 from shared.contracts.node_types import WORKER_TYPES
 from shared.contracts.queries import (
     CommandReply,
+    CostsReply,
     EndsReply,
     Explain,
+    FindCosts,
     FindEnds,
     FindOutputs,
     GetCommand,
@@ -69,7 +71,10 @@ _ANSWERS: Mapping[type[BaseModel], type[BaseModel]] = {
     FindEnds: EndsReply,
     FindOutputs: OutputsReply,
     Explain: WhyReply,
+    FindCosts: CostsReply,
 }
+# All others are asked of the run tracker.
+_ASKED_AT: Mapping[type[BaseModel], str] = {Explain: topology.WHY_QUEUE, FindCosts: topology.COSTS_QUEUE}
 
 
 def document() -> dict[str, Any]:
@@ -96,7 +101,7 @@ def _describe(broker: RabbitBroker) -> None:
     for node_type in WORKER_TYPES:
         _describe_work(broker, node_type.name)
     for query, reply in _ANSWERS.items():
-        queue = topology.WHY_QUEUE if query is Explain else topology.QUERIES_QUEUE
+        queue = _ASKED_AT.get(query, topology.QUERIES_QUEUE)
         _sends(broker, topology.QUERIES, queue, query, f"{query.__doc__} reply_to gets a {reply.__name__}.")
     for event in EVENTS:
         kind = event.kind_name()

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
+from structlog import get_logger
 
 from shared.addresses import without_password
 from shared.contracts.errors import UnavailableError, unavailable
@@ -16,6 +17,14 @@ Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 RETRY_SECONDS = 0.2
 COMMAND_TIMEOUT = 10.0  # seconds
+DEFAULT_CONNECTIONS = 4
+# Of a session whose client is gone without a word, as after a power cut, PostgreSQL knows after 30 s or so.
+_KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "4"}
+# Does nothing where there is no such role, or where the user is no member of it.
+_TAKE_ROLE = """
+SELECT set_config('role', rolname, false) FROM pg_catalog.pg_roles
+WHERE rolname = $1 AND pg_has_role(session_user, oid, 'MEMBER')
+"""
 _GONE = (
     OSError,
     TimeoutError,
@@ -36,6 +45,8 @@ _REFUSED = (
     asyncpg.InsufficientPrivilegeError,
 )
 
+log = get_logger(__name__)
+
 
 class Database:
     """A pool whose transactions either commit, or raise UnavailableError where trying again may help."""
@@ -52,6 +63,15 @@ class Database:
         except _GONE as err:
             raise _unavailable(err) from err
 
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[Connection]:
+        """Yield a connection outside of transactions; what its session holds (locks) is given up on leaving."""
+        try:
+            async with self._pool.acquire(timeout=COMMAND_TIMEOUT) as connection:
+                yield connection
+        except _GONE as err:
+            raise _unavailable(err) from err
+
     async def answers(self) -> bool:
         """Tell whether the database answers now."""
         try:
@@ -62,13 +82,22 @@ class Database:
 
 
 @asynccontextmanager
-async def connect_database(url: str, *, name: str, patience: float, schema: str) -> AsyncGenerator[Database]:
+async def connect_database(
+    url: str,
+    *,
+    name: str,
+    patience: float,
+    schema: str,
+    role: str | None = None,
+    connections: int = DEFAULT_CONNECTIONS,
+) -> AsyncGenerator[Database]:
     """Yield the database; one that is still starting is waited for, `patience` seconds at most.
 
-    Raises UnavailableError: `database_unreachable`, `database_refused`, or `migrations_missing` where `schema`
-    is not there.
+    With a `role` all statements have its rights only, if the user of `url` is a member of it; else those of the user,
+    which is logged. Raises UnavailableError: `database_unreachable`, `database_refused`, or `migrations_missing` where
+    `schema` is not there.
     """
-    pool = await _open_patiently(url, name, patience)
+    pool = await _open_patiently(url, name, patience, role=role, connections=connections)
     try:
         if not await pool.fetchval("SELECT to_regnamespace($1) IS NOT NULL", schema):
             raise unavailable(
@@ -77,6 +106,8 @@ async def connect_database(url: str, *, name: str, patience: float, schema: str)
                 where="WEFT_DATABASE_URL",
                 fix="run the migrations: weft setup",
             )
+        if role and await pool.fetchval("SELECT current_user::text") != role:
+            log.warning("the database user is no member of the role of this service", role=role, service=name)
         yield Database(pool)
     finally:
         pool.terminate()
@@ -88,17 +119,24 @@ async def wait_for_database(url: str, *, patience: float) -> None:
     await pool.close()
 
 
-async def _open_patiently(url: str, name: str, patience: float) -> "asyncpg.Pool[asyncpg.Record]":
+async def _open_patiently(
+    url: str, name: str, patience: float, *, role: str | None = None, connections: int = DEFAULT_CONNECTIONS
+) -> "asyncpg.Pool[asyncpg.Record]":
+    async def take_role(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        if role:
+            await connection.execute(_TAKE_ROLE, role)
+
     deadline = asyncio.get_running_loop().time() + patience
     while True:
         try:
             return await asyncpg.create_pool(
                 url,
                 min_size=1,
-                max_size=4,
+                max_size=connections,
                 timeout=5,
                 command_timeout=COMMAND_TIMEOUT,
-                server_settings={"application_name": f"weft {name}"},
+                server_settings={"application_name": f"weft {name}", **_KEEPALIVES},
+                init=take_role,
             )
         except _REFUSED as err:
             raise _refused(url, err) from err

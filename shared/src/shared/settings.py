@@ -5,6 +5,7 @@ The local infrastructure is decided here: an address that is set wins; else the 
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -40,6 +41,10 @@ def _address(*schemes: str) -> Any:
     return AfterValidator(check)
 
 
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 AmqpUrl = Annotated[str, _address("amqp", "amqps")]
 PostgresUrl = Annotated[str, _address("postgresql", "postgres")]
 HttpUrl = Annotated[str, _address("http", "https")]
@@ -62,8 +67,15 @@ class Settings(BaseSettings):
     llm_api_key: SecretStr = Field(default=SecretStr("none"), min_length=1)
     llm_model: str = "offline"
     llm_timeout: float = Field(default=120, gt=0)
+    llm_providers: SecretStr | None = None  # JSON, which may hold keys; docs/models.md
+    llm_providers_file: Path | None = None
     llm_concurrency: int = Field(default=8, ge=1)
-    crop_concurrency: int = Field(default=2, ge=1)
+    llm_decoders: int = Field(default_factory=_usable_cores, ge=1)
+    ledger_max_days: float = Field(default=400, gt=0)
+    replies_max_days: float = Field(default=7, gt=0)
+    crop_concurrency: int = Field(default_factory=_usable_cores, ge=1)
+    decode_memory_bytes: int = Field(default=2**30, ge=2**28)
+    decode_cpu_seconds: int = Field(default=10, ge=1)
     cache_max_days: float = Field(default=30, gt=0)
     cache_max_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
     http_host: str = "127.0.0.1"

@@ -54,6 +54,7 @@ HISTORY_QUEUE = "run_tracker.events"
 QUERIES_QUEUE = "run_tracker.queries"
 WHY_QUEUE = "orchestrator.queries"
 LIVE_STREAM = "gateway.events"
+COSTS_QUEUE = "llm_worker.queries"
 
 # A job that killed its worker three times is not given to a fourth. A worker's death counts against all jobs that it
 # had in hand; so after the first one they are suspects, which are tried one at a time, and innocent ones get away.
@@ -65,7 +66,7 @@ DELIVERY_LIMIT = 20
 # Dead letters stay until a person decides; RabbitMQ 4 would drop them after 20 looks.
 DEAD_DELIVERY_LIMIT = 1_000_000
 QUERY_TTL_MS = 10_000
-QUERY_QUEUES = (QUERIES_QUEUE, WHY_QUEUE)
+QUERY_QUEUES = (QUERIES_QUEUE, WHY_QUEUE, COSTS_QUEUE)
 # What is kept of the stream of live events: the least that the first limit to be reached leaves, in whole segments.
 STREAM_MAX_AGE = "1h"
 STREAM_MAX_BYTES = 256 * 1024 * 1024

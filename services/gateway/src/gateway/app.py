@@ -14,7 +14,19 @@ from gateway.authentication import GUARDED, Authentication
 from gateway.body_limit import BodyLimit
 from gateway.dependencies import Dependencies
 from gateway.problems import ProblemDetails, answer_with_problems, problem_responses
-from gateway.routes import assets, control, execution, history, keys, live, node_types, runs, uploads, workflows
+from gateway.routes import (
+    assets,
+    control,
+    costs,
+    execution,
+    history,
+    keys,
+    live,
+    node_types,
+    runs,
+    uploads,
+    workflows,
+)
 from gateway.security_headers import SecurityHeaders
 
 _DESCRIPTION = (
@@ -78,7 +90,7 @@ def _build() -> Gateway:
     answer_with_problems(app)
     # A caller's name for a run may hold slashes, and look like another route of runs: so `history` is before `runs`.
     # `runs` before `workflows`: else `/api/workflows/runs` would be read as the workflow with the id "runs".
-    for module in (uploads, assets, history, runs, control, live, workflows, execution, node_types, keys):
+    for module in (uploads, assets, history, runs, control, live, workflows, execution, node_types, costs, keys):
         app.include_router(module.router)
     return app
 

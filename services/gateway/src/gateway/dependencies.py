@@ -7,9 +7,10 @@ from fastapi import Depends, Request
 
 from gateway.acceptances import Acceptances
 from gateway.api_keys import ApiKeys
-from gateway.authentication import Gate
+from gateway.authentication import Gate, ensure_may
 from gateway.batches import Batches
-from gateway.domain.callers import Caller
+from gateway.costs_client import CostsClient
+from gateway.domain.callers import Caller, KeyScope
 from gateway.explanations import Explanations
 from gateway.history import History
 from gateway.links import Links
@@ -40,6 +41,7 @@ class Dependencies:
     uploads: Uploads
     pictures: Pictures
     links: Links
+    costs: CostsClient
 
     def seen_by(self, caller: Caller) -> "Dependencies":
         """Return all of it as a caller sees it: of what belongs to others, nothing is there."""
@@ -58,6 +60,11 @@ class Dependencies:
 def get_caller(request: Request) -> Caller:
     """Return who asks."""
     return request.state.caller
+
+
+def ensure_administers(request: Request) -> None:
+    """Return if who asks may see what is everybody's; raise `scope_missing`."""
+    ensure_may(get_caller(request), KeyScope.ADMIN)
 
 
 def get_dependencies(request: Request) -> Dependencies:

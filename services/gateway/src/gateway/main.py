@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
 from prometheus_client import CollectorRegistry, Gauge
 from pydantic import SecretStr
 
+from gateway import renditions
 from gateway.acceptances import Acceptances
 from gateway.allocator import return_large_blocks
 from gateway.api_keys import ApiKeys
 from gateway.app import create_app
 from gateway.authentication import Gate
 from gateway.batches import Batches
+from gateway.costs_client import CostsClient
 from gateway.dependencies import Dependencies
 from gateway.event_log import MAX_EVENTS
 from gateway.explanations import Explanations
@@ -36,6 +38,7 @@ from shared import topology
 from shared.assets import AssetStore
 from shared.contracts.errors import UnavailableError
 from shared.database import Database, connect_database
+from shared.decoding import DecoderPool, Limits
 from shared.messaging.connection import connect
 from shared.messaging.live import EventFeed, StreamedEvent
 from shared.messaging.publisher import Publisher, open_publisher
@@ -46,6 +49,7 @@ from shared.settings import Settings, strong_secret
 NAME = "gateway"
 CHECK_SECONDS = 3.0
 HISTORY = MAX_EVENTS  # of the past, read at start: what clients that come back may have missed
+CONCURRENT_DECODINGS = 2  # of uploaded pictures, and of those that are shown smaller
 
 
 @asynccontextmanager
@@ -63,7 +67,9 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         connection = await stack.enter_async_context(connect(amqp_url, name=f"{NAME} live", patience=patience))
         await _check_topology(connection)
         requests = await Requests.start(await _channel(connection), asker=NAME)
-        dependencies = _dependencies(database, publisher, requests, assets, secrets)
+        pool = await stack.enter_async_context(_decoder_pool(settings))
+        pictures = Uploads(assets, pool), Pictures(assets, pool)
+        dependencies = _dependencies(database, publisher, requests, pictures, secrets)
         if settings.api_key is not None:
             await dependencies.keys.set_initial(strong_secret(settings.api_key, "WEFT_API_KEY"))
         feed, live = await _open_feed(connection, dependencies), dependencies.live
@@ -77,7 +83,11 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
 
 
 def _dependencies(
-    database: Database, publisher: Publisher, requests: Requests, assets: AssetStore, secrets: Sequence[str]
+    database: Database,
+    publisher: Publisher,
+    requests: Requests,
+    pictures: tuple[Uploads, Pictures],
+    secrets: Sequence[str],
 ) -> Dependencies:
     workflows, tracker, keys = Workflows(database), TrackerClient(requests), ApiKeys(database)
     acceptances, limits = Acceptances(database), RunLimits(database, tracker)
@@ -95,10 +105,16 @@ def _dependencies(
         explanations=Explanations(OrchestratorClient(requests), runs),
         history=History(tracker),
         live=LiveEvents(),
-        uploads=Uploads(assets),
-        pictures=Pictures(assets),
+        uploads=pictures[0],
+        pictures=pictures[1],
         links=Links(secrets),
+        costs=CostsClient(requests),
     )
+
+
+def _decoder_pool(settings: Settings) -> AbstractAsyncContextManager[DecoderPool]:
+    limits = Limits(settings.decode_memory_bytes, settings.decode_cpu_seconds)
+    return DecoderPool.open(CONCURRENT_DECODINGS, limits, preload=[renditions.__name__])
 
 
 async def _open_feed(connection: AbstractRobustConnection, dependencies: Dependencies) -> EventFeed:

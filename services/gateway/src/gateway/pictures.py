@@ -1,19 +1,21 @@
 """Pictures to look at: what workers made as it is, uploads only encoded anew, smaller ones made once and kept."""
 
-import base64
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from anyio import CapacityLimiter
 
+from gateway.renditions import downscaled, encoded_anew
 from shared.assets import AssetStore, key_of_name
 from shared.contracts.errors import InvalidInputError, invalid
-from shared.images import MEDIA_TYPES, ImageInfo, downscaled_data_uri, encode, media_type, open_upright
+from shared.decoding import DecoderPool
+from shared.images import MEDIA_TYPES, ImageInfo
 from shared.threads import run_in_thread
 
 PIECE_BYTES = 1024 * 1024
-CONCURRENT_RENDERINGS = 1  # each may hold a decoded picture of 200 MB, and a smaller one
+CONCURRENT_RENDERINGS = 1  # each holds two files of up to 25 MB
 _MEDIA_TYPES = {ImageInfo(kind, 1, 1).extension: kind for kind in MEDIA_TYPES}
 _THUMBNAIL = "jpg"
 
@@ -45,11 +47,13 @@ class Picture:
 class Pictures:
     """Finds pictures in the store, and makes what is to be shown of them.
 
-    Every method raises `asset_store_unavailable` while the store cannot be used.
+    They are decoded in processes of a pool. Every method raises `asset_store_unavailable` while the store cannot be
+    used, and `decoder_unavailable`.
     """
 
-    def __init__(self, assets: AssetStore) -> None:
+    def __init__(self, assets: AssetStore, pool: DecoderPool) -> None:
         self._assets = assets
+        self._pool = pool
         self._turns = CapacityLimiter(CONCURRENT_RENDERINGS)
 
     async def find(self, name: str, size: PictureSize) -> Picture:
@@ -78,15 +82,10 @@ class Pictures:
             if await run_in_thread(self._assets.length_blocking, source) is None:
                 return None
             data = await run_in_thread(self._assets.get_key_blocking, source)
-            rendered = await run_in_thread(_rendered, data, size)
+            work = encoded_anew if size is PictureSize.FULL else partial(downscaled, max_side=int(size))
+            rendered = (await self._pool.run(work, data)).data
             await run_in_thread(self._assets.put_derived_blocking, key, rendered)
         return len(rendered)
-
-
-def _rendered(data: bytes, size: PictureSize) -> bytes:
-    if size is PictureSize.FULL:
-        return encode(open_upright(data), media_type(data))
-    return base64.b64decode(downscaled_data_uri(data, max_side=int(size)).partition(",")[2])
 
 
 def _not_found() -> InvalidInputError:

@@ -17,27 +17,33 @@ from gateway.body_limit import too_large
 from shared.assets import AssetStore
 from shared.contracts.errors import InvalidInputError, invalid
 from shared.contracts.values import MAX_PICTURE_BYTES, AssetRef
-from shared.images import inspect, media_type
+from shared.decoding import DecoderPool, inspect_picture
+from shared.images import media_type
 from shared.threads import run_in_thread
 
 FIELD = "file"
-CONCURRENT_INSPECTIONS = 1  # each may hold a file of 25 MB and a decoded picture of 200 MB
+CONCURRENT_INSPECTIONS = 1  # each holds a file of up to 25 MB
 SNIFFED_BYTES = 64  # as many as are needed to tell what a file is
 
 
 class Uploads:
-    """Keeps pictures in the asset store."""
+    """Keeps pictures in the asset store, once they have been decoded in a process of the pool."""
 
-    def __init__(self, assets: AssetStore) -> None:
+    def __init__(self, assets: AssetStore, pool: DecoderPool) -> None:
         self._assets = assets
+        self._pool = pool
         self._turns = CapacityLimiter(CONCURRENT_INSPECTIONS)
 
     async def keep(self, file: IO[bytes]) -> AssetRef:
-        """Return where the picture is kept; raise InvalidInputError if it is none, or `asset_store_unavailable`."""
+        """Return where the picture is kept.
+
+        Raises InvalidInputError if it is none or costs too much to decode, `asset_store_unavailable`, and
+        `decoder_unavailable`.
+        """
         async with self._turns:
             data = await run_in_thread(_content, file)
-            info = await run_in_thread(inspect, data)
-            return await self._assets.put_image(data, info)
+            picture = await self._pool.run(inspect_picture, data)
+            return await self._assets.put_image(data, picture.info)
 
 
 @asynccontextmanager

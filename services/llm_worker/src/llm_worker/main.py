@@ -2,31 +2,56 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
-from llm_worker.client import ModelClient
+from llm_worker.admission import ProviderAdmission
+from llm_worker.clients import open_clients
+from llm_worker.configuration import read_directory
+from llm_worker.domain.directory import Directory
 from llm_worker.handlers import LlmHandler
+from llm_worker.opening import OpenCalls, open_calls
 from shared.contracts.node_types import REGISTRY
+from shared.decoding import DecoderPool, Limits
 from shared.service import Service, run
 from shared.settings import Settings
 from shared.worker import worker_service
 
 NAME = "llm_worker"
+PRELOAD = ("llm_worker.downscaling",)
 
 
 @asynccontextmanager
 async def create_service(settings: Settings) -> AsyncGenerator[Service]:
-    """Yield the running worker; on leaving, the jobs in hand are finished."""
-    client = ModelClient(
-        base_url=settings.require("llm_base_url"),
-        api_key=settings.llm_api_key.get_secret_value(),
-        timeout=settings.llm_timeout,
-    )
-    try:
-        execute = LlmHandler(client, default_model=settings.llm_model).execute
-        async with worker_service(settings, REGISTRY["llm"], execute, settings.llm_concurrency) as service:
+    """Yield the running worker; on leaving, the jobs in hand are finished, and what they cost is written down."""
+    directory = read_directory(settings)
+    async with (
+        open_calls(settings, directory.providers.values()) as opened,
+        _worker(settings, directory, opened) as service,
+    ):
+        yield replace(service, background=[*service.background, opened.failure])
+
+
+@asynccontextmanager
+async def _worker(settings: Settings, directory: Directory, opened: OpenCalls) -> AsyncGenerator[Service]:
+    model, slots = settings.llm_model, _slots(settings, directory)
+    admission = ProviderAdmission(opened.calls, directory, default_model=model, slots=slots)
+    limits = Limits(settings.decode_memory_bytes, settings.decode_cpu_seconds)
+    async with (
+        open_clients(directory) as clients,
+        DecoderPool.open(settings.llm_decoders, limits, PRELOAD) as decoders,
+    ):
+        function = LlmHandler(directory, clients, opened.calls, decoders, default_model=model).execute
+        async with worker_service(
+            settings, REGISTRY["llm"], function, slots, checks=opened.checks, admission=admission
+        ) as service:
             yield service
-    finally:
-        await client.close()
+
+
+def _slots(settings: Settings, directory: Directory) -> int:
+    """Return how many jobs to have in hand: no more than may be under way, so that the others wait in their queues."""
+    limits = [provider.limits.concurrency for provider in directory.providers.values()]
+    together = sum(limit for limit in limits if limit is not None)
+    return settings.llm_concurrency if None in limits else min(settings.llm_concurrency, together)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from orchestrator.domain.state import JournalEvent, RunState
 from shared.contracts.commands import RunStart
 from shared.database import Connection, Database
 
+PRUNED_AT_ONCE = 200  # runs
 MAX_KNOWN = 10_000  # runs whose state is kept in memory; the least recently touched is replayed when it is needed
 
 _read_event = TypeAdapter[JournalEvent](Annotated[JournalEvent, Field(discriminator="kind")]).validate_json
@@ -49,14 +50,16 @@ SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[]::json[])
 _FINISH = "UPDATE orchestrator.run SET finished_at = now() WHERE run_id = ANY($1::uuid[]) AND finished_at IS NULL"
 _UNFINISHED = "SELECT run_id FROM orchestrator.run WHERE finished_at IS NULL ORDER BY run_id"
 _PRUNE = """
-DELETE FROM orchestrator.journal USING orchestrator.run
-WHERE journal.run_id = run.run_id AND run.finished_at < now() - $1::interval
+DELETE FROM orchestrator.journal WHERE run_id IN (
+    SELECT DISTINCT journal.run_id FROM orchestrator.journal JOIN orchestrator.run USING (run_id)
+    WHERE run.finished_at < now() - $1::interval LIMIT $2
+)
 """
-_FORGET_TRIGGERS = """
-DELETE FROM orchestrator.trigger USING orchestrator.run
-WHERE trigger.run_id = run.run_id AND run.finished_at < now() - $1::interval
+_FORGET = """
+WITH old AS (SELECT run_id FROM orchestrator.run WHERE finished_at < now() - $1::interval LIMIT $2),
+named AS (DELETE FROM orchestrator.trigger USING old WHERE trigger.run_id = old.run_id)
+DELETE FROM orchestrator.run USING old WHERE run.run_id = old.run_id
 """
-_FORGET = "DELETE FROM orchestrator.run WHERE finished_at < now() - $1::interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +136,16 @@ class Journal:
 
     async def prune(self, journals: timedelta, runs: timedelta) -> None:
         """Delete the journals of runs that finished longer ago than `journals`, all of those older than `runs`."""
-        async with self._database.transaction() as connection:
-            await connection.execute(_PRUNE, journals)
-            await connection.execute(_FORGET_TRIGGERS, runs)
-            await connection.execute(_FORGET, runs)
+        await self._delete_in_turns(_PRUNE, journals)
+        await self._delete_in_turns(_FORGET, runs)
+
+    async def _delete_in_turns(self, statement: str, age: timedelta) -> None:
+        """Delete what is older, some runs at a time: after a long outage a single statement would take too long."""
+        deleted = True
+        while deleted:
+            async with self._database.transaction() as connection:
+                status = await connection.execute(statement, age, PRUNED_AT_ONCE)
+            deleted = not status.endswith(" 0")
 
     async def _lock(self, connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, JournaledRun]:
         runs: dict[UUID, JournaledRun] = {}

@@ -1,7 +1,7 @@
 """The orchestrator's process: its connections, its consumer, its health."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from orchestrator.alarm import Alarm
 from orchestrator.domain.intake import Incoming
 from orchestrator.handlers import Orchestrator
 from orchestrator.journal import Journal
-from orchestrator.queries import QueueGauge, WhyHandler
+from orchestrator.queries import QueryHandler, QueueGauge
 from orchestrator.reconciler import Reconciler
 from shared.contracts.commands import read_command, read_job
 from shared.contracts.errors import UnavailableError
@@ -56,7 +56,9 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         )
         await consumer.start()
         stack.push_async_callback(consumer.stop)
-        queries = query_broker(amqp_url, WHY_QUEUE, WhyHandler(journal, admission, gauge).handle, settings, app_id=NAME)
+        queries = query_broker(
+            amqp_url, WHY_QUEUE, QueryHandler(journal, admission, gauge).handle, settings, app_id=NAME
+        )
         await queries.start()
         stack.push_async_callback(queries.stop)
         checks = [Check("database", database.answers), Check("consumer", consumer.is_alive)]
@@ -67,12 +69,16 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
 async def _prune_forever(journal: Journal, database: Database, settings: Settings) -> None:
     max_age, max_bytes = timedelta(days=settings.cache_max_days), settings.cache_max_bytes
     while True:
-        try:
-            await journal.prune(JOURNAL_GRACE, RUN_GRACE)
-            await cache.evict(database, max_age=max_age, max_bytes=max_bytes)
-        except UnavailableError as err:
-            log.warning("nothing pruned, will be later", reason=str(err))
+        await _if_possible(journal.prune(JOURNAL_GRACE, RUN_GRACE))
+        await _if_possible(cache.evict(database, max_age=max_age, max_bytes=max_bytes))
         await asyncio.sleep(PRUNE_SECONDS)
+
+
+async def _if_possible(pruning: Awaitable[None]) -> None:
+    try:
+        await pruning
+    except UnavailableError as err:
+        log.warning("not pruned, will be later", reason=str(err))
 
 
 def main() -> None:

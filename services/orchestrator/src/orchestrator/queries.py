@@ -1,4 +1,4 @@
-"""Answers to the question what a run is waiting for."""
+"""Answers to questions: what a run is waiting for, and whether an attempt is waited for."""
 
 from datetime import UTC, datetime
 
@@ -13,8 +13,8 @@ from orchestrator.domain.why import Explainer, QueueCounts
 from orchestrator.journal import Journal
 from shared import topology
 from shared.contracts.errors import UnavailableError
-from shared.contracts.queries import Explain, WhyReply
-from shared.contracts.states import RunStatus
+from shared.contracts.queries import AttemptReply, Explain, GetAttempt, WhyReply, read_orchestrator_query
+from shared.contracts.states import NodeStatus, RunStatus
 from shared.messaging.publisher import CONTENT_TYPE
 
 log = get_logger(__name__)
@@ -40,8 +40,8 @@ class QueueGauge:
         return (await self.counts(queue)).messages
 
 
-class WhyHandler:
-    """Answers `run.why`; a question that cannot be read is logged and not answered."""
+class QueryHandler:
+    """Answers questions; one that cannot be read is logged and not answered."""
 
     def __init__(self, journal: Journal, admission: Admission, gauge: QueueGauge) -> None:
         self._journal = journal
@@ -51,11 +51,19 @@ class WhyHandler:
     async def handle(self, delivery: RabbitMessage) -> RabbitResponse | None:
         """Return the reply, as JSON."""
         try:
-            query = Explain.model_validate_json(delivery.body)
+            query = read_orchestrator_query(delivery.body)
         except ValidationError as err:
             log.warning("unreadable query", problems=err.error_count())
             return None
-        return RabbitResponse((await self.why(query)).to_json(), content_type=CONTENT_TYPE)
+        reply = await (self.why(query) if isinstance(query, Explain) else self.attempt(query))
+        return RabbitResponse(reply.to_json(), content_type=CONTENT_TYPE)
+
+    async def attempt(self, query: GetAttempt) -> AttemptReply:
+        """Return whether the attempt goes on, as far as the journal knows."""
+        async with self._journal.lock([query.run_id]) as locked:
+            run = locked.runs.get(query.run_id)
+        node = run.state.nodes.get(query.node_id) if run and run.state else None
+        return AttemptReply(wanted=node is None or (node.attempt == query.attempt and node.status is NodeStatus.QUEUED))
 
     async def why(self, query: Explain) -> WhyReply:
         """Return what a run, or a node of it, is waiting for."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from datetime import datetime
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +26,7 @@ from shared.client.requests import (
 )
 from shared.contracts.errors import InvalidInputError, UnavailableError
 from shared.contracts.events import RunRejected
-from shared.contracts.queries import RunPage, RunView, WhyReply
+from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
 from shared.contracts.states import FINAL_RUN_STATUSES
 from shared.contracts.values import AssetRef
 
@@ -122,6 +123,10 @@ class AsyncClient:
     async def runs(self, workflow_id: UUID | None = None, query: Mapping[str, Any] | None = None) -> RunPage:
         """Return a page of runs without their nodes, newest first."""
         return await self.send(calls.list_runs(workflow_id, query))
+
+    async def costs(self, by: CostsBy = CostsBy.DAY, since: datetime | None = None) -> CostsReply:
+        """Return what model calls have cost."""
+        return await self.send(calls.costs(by, since))
 
     async def create_key(self, wishes: Mapping[str, Any]) -> dict[str, Any]:
         """Make an API key."""

@@ -6,6 +6,7 @@ UnavailableError `gateway_unreachable` or `gateway_not_understood` where no gate
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from shared.client.requests import (
     WorkflowPage,
 )
 from shared.contracts.base import Contract
-from shared.contracts.queries import RunPage, RunView, WhyReply
+from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
 from shared.contracts.values import AssetRef
 
 T = TypeVar("T")
@@ -133,6 +134,12 @@ def list_runs(workflow_id: UUID | None, query: Mapping[str, Any] | None) -> Call
     """Return a page of runs without their nodes, of one workflow or of all; `query` as the API names its fields."""
     path = f"{_WORKFLOWS}/{workflow_id}/runs" if workflow_id else _RUNS
     return Call("GET", path, RunPage.model_validate, {"params": query or {}})
+
+
+def costs(by: CostsBy, since: datetime | None) -> Call[CostsReply]:
+    """Return what model calls have cost, those begun since a time, or all."""
+    params = {"by": by.value, **({"since": since.isoformat()} if since else {})}
+    return Call("GET", "/api/costs", CostsReply.model_validate, {"params": params})
 
 
 def create_key(wishes: Mapping[str, Any]) -> Call[dict[str, Any]]:

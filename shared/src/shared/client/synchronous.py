@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -21,7 +22,7 @@ from shared.client.requests import (
     Workflow,
     WorkflowPage,
 )
-from shared.contracts.queries import RunPage, RunView, WhyReply
+from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
 from shared.contracts.values import AssetRef
 
 U = TypeVar("U")
@@ -113,6 +114,10 @@ class Client(AbstractContextManager["Client"]):
     def runs(self, workflow_id: UUID | None = None, query: Mapping[str, Any] | None = None) -> RunPage:
         """Return a page of runs without their nodes, newest first."""
         return self._send(calls.list_runs(workflow_id, query))
+
+    def costs(self, by: CostsBy = CostsBy.DAY, since: datetime | None = None) -> CostsReply:
+        """Return what model calls have cost."""
+        return self._send(calls.costs(by, since))
 
     def create_key(self, wishes: Mapping[str, Any]) -> dict[str, Any]:
         """Make an API key."""

@@ -1,13 +1,14 @@
-"""Questions to run tracker and orchestrator, by request and reply over the broker.
+"""Questions to run tracker, orchestrator and llm workers, by request and reply over the broker.
 
 The gateway shows the answers as they are.
 """
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field, TypeAdapter
 
 from shared.contracts.base import SCHEMA_VERSION, Contract
 from shared.contracts.commands import RunStart
@@ -22,6 +23,7 @@ from shared.contracts.states import NodeStatus, RunStatus
 from shared.contracts.values import RecordValue, Value
 
 MAX_EXPLAINED = 100
+MAX_COST_ROWS = 1_000
 
 
 class GetRun(Contract):
@@ -79,7 +81,38 @@ class Explain(Contract):
     node_id: str | None = None
 
 
-AnyQuery = HistoryQuery | Explain
+class GetAttempt(Contract):
+    """Ask the orchestrator whether an attempt is still waited for, where its abandonment may not have been heard."""
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["attempt.get"] = "attempt.get"
+    run_id: UUID
+    node_id: str
+    attempt: int
+
+
+OrchestratorQuery = Annotated[Explain | GetAttempt, Field(discriminator="kind")]
+read_orchestrator_query = TypeAdapter[Explain | GetAttempt](OrchestratorQuery).validate_json
+
+
+class CostsBy(StrEnum):
+    """What the costs of model calls are summed up by; days are those of UTC."""
+
+    DAY = "day"
+    WORKFLOW = "workflow"
+    MODEL = "model"
+
+
+class FindCosts(Contract):
+    """Ask the llm workers what model calls have cost, those begun `since` a time, or all that are still known."""
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["costs.find"] = "costs.find"
+    by: CostsBy = CostsBy.DAY
+    since: AwareDatetime | None = None
+
+
+AnyQuery = HistoryQuery | Explain | GetAttempt | FindCosts
 
 
 class LateResult(Contract):
@@ -226,6 +259,12 @@ class EndsReply(Contract):
     runs: tuple[RunEnd, ...] = ()
 
 
+class AttemptReply(Contract):
+    """The answer to GetAttempt. Of what the orchestrator does not know, it cannot say that nobody waits for it."""
+
+    wanted: bool = True
+
+
 class Reason(Contract):
     """Why a node, or a run, is not further on. `code` is stable, `message` for people; the rest where it applies.
 
@@ -265,3 +304,31 @@ class WhyReply(Contract):
     reasons: tuple[Reason, ...] = ()
     nodes: tuple[NodeExplanation, ...] = ()
     open_nodes: int = 0
+
+
+class CostRow(Contract):
+    """What some model calls used and cost. `cost` is in US dollars, and leaves out what is not known.
+
+    `key` is a day (`2026-11-24`), a workflow's id or a model's name; None for runs without a saved workflow. Of the
+    `calls`, `unpriced` may have cost something that nobody knows; `failed` failed; of `unknown` ones nobody knows
+    whether they were carried out. Input tokens include the cached ones.
+    """
+
+    key: str | None = None
+    calls: int = 0
+    failed: int = 0
+    unknown: int = 0
+    unpriced: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+
+
+class CostsReply(Contract):
+    """The answer to FindCosts: days newest first, all else by cost; `MAX_COST_ROWS` at most, and the `total` of all."""
+
+    by: CostsBy
+    since: AwareDatetime | None = None
+    rows: tuple[CostRow, ...] = ()
+    total: CostRow = CostRow()

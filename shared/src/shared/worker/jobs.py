@@ -22,6 +22,8 @@ from shared.contracts.run_options import Lane
 from shared.messaging.batches import FIRST_PAUSE, LAST_PAUSE
 from shared.messaging.publisher import MessagePublisher
 from shared.messaging.settling import settle
+from shared.worker.admission import Admission, AdmitAll, Release
+from shared.worker.backlog import IsWanted
 from shared.worker.outcomes import (
     Body,
     Outcome,
@@ -67,10 +69,21 @@ class JobRunner:
     is published, and no body is begun once the abandonment is known; the last `REMEMBERED_ABANDONED` are.
     """
 
-    def __init__(self, body: Body, publisher: MessagePublisher, slots: Slots, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        body: Body,
+        publisher: MessagePublisher,
+        slots: Slots,
+        registry: CollectorRegistry,
+        *,
+        admission: Admission | None = None,
+        is_wanted: IsWanted | None = None,
+    ) -> None:
         self._body = body
         self._publisher = publisher
         self._slots = slots
+        self._admission = admission or AdmitAll()
+        self._is_wanted = is_wanted
         self._work: OrderedDict[Attempt, asyncio.Task[Result | NodeExecute]] = OrderedDict()
         self._abandoned: OrderedDict[Attempt, None] = OrderedDict()
         self._handling: set[asyncio.Task[None]] = set()
@@ -82,18 +95,16 @@ class JobRunner:
             "weft_jobs_abandoned", "Jobs that were stopped before their end", ["node_type"], registry=registry
         )
 
-    def receive(self, delivery: Delivery, lane: Lane) -> None:
+    def receive(self, delivery: Delivery, lane: Lane, sent_at: datetime | None = None) -> None:
         """Take charge of a job of a lane."""
-        handling = asyncio.create_task(self._handle(delivery, lane))
+        handling = asyncio.create_task(self._handle(delivery, lane, sent_at))
         self._handling.add(handling)
         handling.add_done_callback(self._handling.discard)
 
     def abandon(self, command: NodeAbandon) -> None:
         """Stop an attempt; one that is not known yet will not be begun. One that has ended is told all the same."""
         attempt = _attempt(command)
-        self._abandoned[attempt] = None
-        if len(self._abandoned) > REMEMBERED_ABANDONED:
-            self._abandoned.popitem(last=False)
+        self._forget_about(attempt)
         if (work := self._work.pop(attempt, None)) and work.cancel():
             self._stopped.labels(command.node_type).inc()
 
@@ -103,6 +114,7 @@ class JobRunner:
         What has not ended after `patience` seconds is cancelled, and not acknowledged.
         """
         self._slots.close()
+        self._admission.close()
         if self._handling:
             await asyncio.wait(self._handling, timeout=patience)
         unfinished = {*self._handling, *(work for work in self._work.values() if not work.done())}
@@ -111,10 +123,12 @@ class JobRunner:
         if unfinished:
             await asyncio.wait(unfinished)
 
-    async def _handle(self, delivery: Delivery, lane: Lane) -> None:
+    async def _handle(self, delivery: Delivery, lane: Lane, sent_at: datetime | None) -> None:
         """Decode, do, publish, acknowledge; what cannot be is dead-lettered."""
         try:
             job = read_job(delivery.body)
+            if self._is_wanted and not await self._is_wanted(job, sent_at):
+                self._forget_about(_attempt(job))
             if reply := await self._do_once(job, lane):
                 await self._publish_patiently(reply)
         except ValidationError as err:
@@ -124,6 +138,12 @@ class JobRunner:
             log.exception("dead-lettered", message_id=delivery.message_id)
             return await settle(delivery.reject(), delivery.message_id)
         return await settle(delivery.ack(), delivery.message_id)
+
+    def _forget_about(self, attempt: Attempt) -> None:
+        """Have an attempt not begun, and no result of it told; the last `REMEMBERED_ABANDONED` are."""
+        self._abandoned[attempt] = None
+        if len(self._abandoned) > REMEMBERED_ABANDONED:
+            self._abandoned.popitem(last=False)
 
     async def _do_once(self, job: NodeExecute, lane: Lane) -> Result | NodeExecute | None:
         """Return what must be published before the job is acknowledged; None if its attempt was abandoned."""
@@ -148,17 +168,45 @@ class JobRunner:
         try:
             await self._slots.acquire(lane)
         except SlotsClosedError:
-            # Published again, not returned: the broker counts a return like the death of a worker.
-            return job.model_copy(update={"lane": lane})
+            return self._back(job, lane)
+        release = await self._admitted(job, lane)
+        if release is None:
+            return self._back(job, lane)
         body = asyncio.create_task(self._run_body(job))
         # The slot is free when the body has really ended: the thread of a crop cannot be stopped, and would else run
         # beside that of the next job. The job itself is over at once, by its timeout or because it was abandoned, and
         # is acknowledged: nobody wants it to come again, whatever its thread does to this process.
-        body.add_done_callback(lambda _: self._slots.release(lane))
+        body.add_done_callback(lambda _: release())
         try:
             return await self._follow(job, body)
         finally:
             body.cancel()
+
+    async def _admitted(self, job: NodeExecute, lane: Lane) -> Release | None:
+        """Return how to release all that the job has got; None, and it has got nothing, if it may not begin."""
+        release: Release | None = None
+        try:
+            release = await self._admission.admit(job)
+        finally:
+            if release is None:
+                self._slots.release(lane)
+        if release is None:
+            return None
+        admitted = release
+
+        def release_all() -> None:
+            admitted()
+            self._slots.release(lane)
+
+        return release_all
+
+    def _back(self, job: NodeExecute, lane: Lane) -> NodeExecute:
+        """Return the job as it goes back to its queue: when it comes again, it is a new one.
+
+        Published again, not returned: the broker counts a return like the death of a worker.
+        """
+        self._work.pop(_attempt(job), None)
+        return job.model_copy(update={"lane": lane})
 
     async def _follow(self, job: NodeExecute, body: asyncio.Task[Outcome]) -> Result:
         started_at, started = datetime.now(UTC), time.perf_counter()

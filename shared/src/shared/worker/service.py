@@ -4,13 +4,19 @@ import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
+
 from shared.assets import AssetStore
 from shared.contracts.node_type import NodeType
+from shared.messaging.connection import connect
 from shared.messaging.consumer_watch import Consumer, ConsumerWatch
 from shared.messaging.publisher import open_publisher
+from shared.messaging.requests import Requests
 from shared.service import Check, Service, health_app, new_registry, run
 from shared.settings import Settings
 from shared.topology import worker_address
+from shared.worker.admission import Admission
+from shared.worker.backlog import Backlog
 from shared.worker.functions import Function, as_body
 from shared.worker.jobs import JobRunner
 from shared.worker.slots import Slots
@@ -31,28 +37,41 @@ async def worker_service(
     concurrency: int,
     *,
     checks: Sequence[Check] = (),
+    admission: Admission | None = None,
     watch: Callable[[Sequence[Consumer]], ConsumerWatch] = ConsumerWatch,
 ) -> AsyncGenerator[Service]:
     """Yield the service that executes the jobs of a node type, `concurrency` of them at a time.
 
     On leaving, no new job is begun and those under way are finished, for `settings.shutdown_timeout` seconds.
-    `checks` are what the function needs to be ready, besides broker and asset store.
+    `checks` are what the function needs to be ready, besides broker and asset store; `admission` says which jobs may
+    be begun, and which wait in their queues.
     """
     url = settings.require("amqp_url")
     assets = AssetStore.from_url(settings.require("assets_url"))
     await assets.check()
     registry = new_registry()
-    async with open_publisher(
-        url, app_id=f"{node_type.name}_worker", patience=settings.startup_timeout, address=worker_address
-    ) as publisher:
+    name, patience = f"{node_type.name}_worker", settings.startup_timeout
+    async with (
+        open_publisher(url, app_id=name, patience=patience, address=worker_address) as publisher,
+        connect(url, name=f"{name} queries", patience=patience) as connection,
+    ):
+        backlog = Backlog(connection, await _requests(connection, name))
         body = as_body(node_type, function, assets, publisher.publish_transient)
-        runner = JobRunner(body, publisher, Slots(concurrency), registry)
+        runner = JobRunner(
+            body, publisher, Slots(concurrency), registry, admission=admission, is_wanted=backlog.is_wanted
+        )
         subscriptions = Subscriptions(url, node_type, runner, concurrency=concurrency)
         try:
-            consumers = watch([(queue, None) for queue in await subscriptions.start()])
+            consumers = watch([(queue, None) for queue in await subscriptions.start(backlog.hears_from_now_on)])
             all_checks = [Check("broker", subscriptions.is_connected), Check("consumers", consumers.passes), *checks]
             yield Service(health_app(all_checks, registry), background=[consumers.run])
         finally:
             await subscriptions.stop()
             await runner.stop(settings.shutdown_timeout)
             await subscriptions.close()
+
+
+async def _requests(connection: AbstractRobustConnection, asker: str) -> Requests:
+    channel = await connection.channel(on_return_raises=True)
+    assert isinstance(channel, AbstractRobustChannel)
+    return await Requests.start(channel, asker=asker)

@@ -1,10 +1,10 @@
 """What a worker process hears: the jobs of its type, lane by lane, and which attempts nobody waits for any more."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import uuid4
 
-from aio_pika.abc import AbstractQueue
+from aio_pika.abc import AbstractQueue, AbstractRobustChannel
 from aio_pika.exceptions import AMQPError, ChannelClosed
 from faststream import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
@@ -40,11 +40,14 @@ class Subscriptions:
         for lane in Lane:
             self._take_jobs(lane, prefetch=share(lane, concurrency))
 
-    async def start(self) -> Sequence[AbstractQueue]:
-        """Begin to consume; return the queues. Raises UnavailableError `topology_missing`."""
+    async def start(self, on_hearing: Callable[[], None]) -> Sequence[AbstractQueue]:
+        """Begin to consume; return the queues. `on_hearing` is called whenever abandonments are heard from then on.
+
+        Raises UnavailableError `topology_missing`.
+        """
         try:
             await self._broker.start()
-            return [await self._broker.declare_queue(queue) for queue in self._queues]
+            queues = [await self._broker.declare_queue(queue) for queue in self._queues]
         except ChannelClosed as err:
             raise unavailable(
                 "topology_missing",
@@ -52,6 +55,8 @@ class Subscriptions:
                 where="WEFT_AMQP_URL",
                 fix="declare the topology: weft setup",
             ) from err
+        _call_now_and_whenever_reopened(queues[0], on_hearing)
+        return queues
 
     async def is_connected(self) -> bool:
         """Tell whether the connection stands."""
@@ -74,7 +79,7 @@ class Subscriptions:
         async def receive(delivery: RabbitMessage) -> None:
             # Not waited for here: FastStream waits for its handlers before it stops to take messages, and those that
             # come meanwhile would be given back unread, which the broker counts as if they had killed a worker.
-            self._runner.receive(delivery, lane)
+            self._runner.receive(delivery, lane, delivery.raw_message.timestamp)
 
         queue = RabbitQueue(self._node_type.job_queue(lane), declare=False)
         self._queues.append(queue)
@@ -107,3 +112,12 @@ class Subscriptions:
             no_reply=True,
         )
         subscriber(receive)
+
+
+def _call_now_and_whenever_reopened(queue: AbstractQueue, action: Callable[[], None]) -> None:
+    def on_reopening(*_: object) -> None:
+        action()
+
+    assert isinstance(queue.channel, AbstractRobustChannel)
+    queue.channel.reopen_callbacks.add(on_reopening)
+    action()

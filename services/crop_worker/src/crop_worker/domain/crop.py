@@ -1,56 +1,44 @@
-"""Cutting a box out of an upright picture."""
-
-import math
+"""Cutting a box out of an upright picture, and laying it out."""
 
 from PIL import Image
 
-from shared.contracts.crop_params import PERCENT_TOLERANCE, CropImageParams
-from shared.contracts.errors import InvalidInputError, invalid
+from crop_worker.domain.box import Box
 
-Box = tuple[int, int, int, int]
-_DECIMALS = 6  # of a pixel; hides the rounding errors of x + width before an edge is rounded
+_SHRINKING_GAP = 3.0  # Pillow's advice for a result that cannot be told from one that is resampled at once
 
 
-def crop(image: Image.Image, params: CropImageParams) -> Image.Image:
-    """Return the part of the upright picture inside the box; raises as `crop_box` does."""
-    return image.crop(crop_box(params, image.width, image.height))
+def cut(image: Image.Image, box: Box) -> Image.Image:
+    """Return the part of the picture inside the box; a box around the whole picture takes the picture itself."""
+    left, upper, right, lower = box
+    inside = (max(left, 0), max(upper, 0), min(right, image.width), min(lower, image.height))
+    return image if inside == (0, 0, *image.size) else image.crop(inside)
 
 
-def crop_box(params: CropImageParams, width: int, height: int) -> Box:
-    """Return the box in pixels of a picture of that size: left, upper, right, lower; the last two outside.
+def reaches_outside(box: Box, image: Image.Image) -> bool:
+    """Say whether some of the box is not on the picture."""
+    left, upper, right, lower = box
+    return min(left, upper) < 0 or right > image.width or lower > image.height
 
-    Each edge goes to the nearest pixel edge (halves go up), so boxes that share an edge neither overlap nor
-    leave a gap; a box thinner than a pixel becomes one pixel. Raises `invalid_crop` if the box reaches
-    outside the picture or is empty.
+
+def shrunk_size(size: tuple[int, int], max_width: int | None, max_height: int | None) -> tuple[int, int]:
+    """Return the largest size of the same shape within the limits, and at most the size itself; a pixel at least."""
+    width, height = size
+    scale = min(1.0, (max_width or width) / width, (max_height or height) / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return a picture in mode L, LA, RGB or RGBA scaled down to that size."""
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=_SHRINKING_GAP)
+
+
+def lay_on(image: Image.Image, size: tuple[int, int], corner: tuple[int, int], background: str) -> Image.Image:
+    """Return a canvas of that size and colour with an sRGB picture on it, its upper left corner there.
+
+    What is transparent in the picture stays so.
     """
-    columns = _span(params.x, params.width, width, params.unit)
-    rows = _span(params.y, params.height, height, params.unit)
-    if columns is None or rows is None:
-        raise _outside(params, width, height)
-    return columns[0], rows[0], columns[1], rows[1]
-
-
-def _span(start: float, length: float, pixels: int, unit: str) -> tuple[int, int] | None:
-    """Return where a side starts and ends, in whole pixels; None if it is empty or leaves the picture."""
-    limit = 100 if unit == "percent" else pixels
-    end = start + length
-    # Said this way round, not-a-number is refused too.
-    if not (0 <= start < limit and length > 0 and end <= limit + PERCENT_TOLERANCE):
-        return None
-    first = min(_nearest(start * pixels / limit), pixels - 1)
-    last = min(_nearest(end * pixels / limit), pixels)
-    return first, max(last, first + 1)
-
-
-def _nearest(edge: float) -> int:
-    return math.floor(round(edge, _DECIMALS) + 0.5)
-
-
-def _outside(params: CropImageParams, width: int, height: int) -> InvalidInputError:
-    unit = "%" if params.unit == "percent" else "px"
-    asked = f"x {params.x:g}{unit}, y {params.y:g}{unit}, {params.width:g}{unit} x {params.height:g}{unit}"
-    return invalid(
-        "invalid_crop",
-        f"the box ({asked}) is empty or reaches outside the picture, which has {width} x {height} pixels",
-        fix="choose a box inside the picture",
-    )
+    clear = background == "transparent"
+    mode = "RGBA" if clear or image.has_transparency_data else "RGB"
+    canvas = Image.new(mode, size, (0, 0, 0, 0) if clear else background)
+    canvas.paste(image if image.mode == mode else image.convert(mode), corner)
+    return canvas

@@ -5,26 +5,20 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path
 
 from gateway.api_keys import ApiKey, NewKey
-from gateway.authentication import ensure_may
-from gateway.dependencies import Connected
-from gateway.domain.callers import KeyScope, Limits
+from gateway.dependencies import Connected, ensure_administers
+from gateway.domain.callers import Limits
 from gateway.key_views import KeyDraft, KeyList, KeyView, NewKeyView
 from gateway.problems import problem_responses
 from gateway.routes.workflows import Limit
 from shared.contracts.errors import invalid
 
-
-def _administers(request: Request) -> None:
-    ensure_may(request.state.caller, KeyScope.ADMIN)
-
-
 router = APIRouter(
     prefix="/api/keys",
     tags=["keys"],
-    dependencies=[Depends(_administers)],
+    dependencies=[Depends(ensure_administers)],
     responses=problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 

@@ -1,18 +1,32 @@
 """What is asked of a language model, what it replies, and how a call can fail."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Any, Protocol
+from uuid import UUID
 
+from llm_worker.domain.failures import ModelErrorCode as ModelErrorCode  # noqa: PLC0414 - whoever handles ModelError finds it here
+from llm_worker.domain.provider import Provider
+from shared.contracts.base import Contract
 from shared.contracts.events import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """An answer that did not fit the response schema, and what the model was told of it."""
+
+    answer: str
+    complaint: str
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
     """One call of a model.
 
-    `images` are data URIs, in the order in which the model sees them; a plain URL is refused, because
-    the provider would fetch it. `max_output_tokens` always caps the reply; a `temperature` of None is
-    not sent, since some models reject it.
+    `model` is the name that the provider knows it by. `images` are data URIs, in the order in which the model sees
+    them; a plain URL is refused, because the provider would fetch it. `max_output_tokens` always caps the reply; what
+    is None or empty is not sent. `response_schema` is a JSON Schema; `corrections` are the earlier answers that did
+    not fit it.
     """
 
     model: str
@@ -20,44 +34,37 @@ class ModelRequest:
     user_message: str
     images: tuple[str, ...]
     max_output_tokens: int
-    temperature: float | None
+    temperature: float | None = None
+    response_schema: Mapping[str, Any] | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    corrections: tuple[Correction, ...] = ()
 
     def __post_init__(self) -> None:
         if not all(image.startswith("data:") for image in self.images):
             raise ValueError("images are sent to a model as data URIs only")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReply:
-    """A usable answer: `text` is never empty.
+class ModelReply(Contract):
+    """A complete answer, as JSON all that is needed to use it again: `text` is never empty.
 
-    `usage.model` is the one that the server says has answered (the one asked for where it says none). Token
-    counts and the finish reason are None where the server does not report them, the cost where nobody knows it.
+    `usage.model` is the one that the server says has answered (the one asked for where it says none). Token counts,
+    the finish reason and the response's id are None where the server does not report them, the cost where nobody knows
+    it.
     """
 
     text: str
     usage: Usage
-    finish_reason: str | None
-
-
-class ModelErrorCode(StrEnum):
-    """Every way in which a call can fail; the values are stable."""
-
-    RATE_LIMITED = "llm_rate_limited"
-    UNAVAILABLE = "llm_unavailable"
-    TIMEOUT = "llm_timeout"
-    BAD_REQUEST = "llm_bad_request"
-    AUTH = "llm_auth"
-    NOT_FOUND = "llm_not_found"
-    INVALID_OUTPUT = "llm_invalid_output"
-    REFUSED = "llm_refused"
+    finish_reason: str | None = None
+    response_id: str | None = None
 
 
 class ModelError(Exception):
     """A call that gave no usable reply.
 
-    `retryable` says whether the same call may succeed later; `retry_after` is the wait in seconds that
-    the server asked for. `usage` is known only where the server answered, and charged, in vain.
+    `retryable` says whether the same call may succeed later; `retry_after` is the wait in seconds that the server
+    asked for. `usage` is known only where the server answered, and charged, in vain. `ambiguous` says that the call
+    may have been carried out, and charged, although no complete reply came.
     """
 
     def __init__(
@@ -68,6 +75,7 @@ class ModelError(Exception):
         retryable: bool,
         retry_after: float | None = None,
         usage: Usage | None = None,
+        ambiguous: bool = False,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
@@ -75,3 +83,28 @@ class ModelError(Exception):
         self.retryable = retryable
         self.retry_after = retry_after
         self.usage = usage
+        self.ambiguous = ambiguous
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """A call and what it is for: `number` counts the calls of one attempt at a node, from 1; a repair is number 2."""
+
+    run_id: UUID
+    node_id: str
+    attempt: int
+    number: int
+    workflow_id: UUID | None
+    provider: Provider
+    request: ModelRequest
+
+
+Ask = Callable[[], Awaitable[ModelReply]]
+
+
+class ModelCalls(Protocol):
+    """What every call goes through, so that it is paid for once, and within the limits of its provider."""
+
+    async def complete(self, call: ModelCall, ask: Ask) -> ModelReply:
+        """Return the reply to a call, from `ask` or as it was given before; raise ModelError."""
+        ...

@@ -1,12 +1,14 @@
 """From a request and what was measured in its pictures to the stand-in's answer; pure."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 from llm_worker.offline_model.chat import ChatRequest
+from llm_worker.offline_model.fitting import Findings, fit
 from llm_worker.offline_model.measure import Measurement
 
 NOTICE = "[Weft's offline stand-in, not a real model]"
@@ -26,26 +28,26 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 class Completion:
     """An answer with its cost in tokens; `text` is None if and only if there is a refusal.
 
-    `cost` is in US dollars; None is not reported.
+    `cost` is in US dollars; it and the finish reason are not reported where they are None.
     """
 
     text: str | None
     refusal: str | None
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length"] | None
     prompt_tokens: int
     completion_tokens: int
     cost: float | None = None
 
 
-def answer(request: ChatRequest, pictures: Sequence[Measurement]) -> Completion:
-    """Describe the pictures, or else sum up the texts; cut at the request's cap on output tokens."""
-    findings = _describe_all(pictures) if pictures else _sum_up(request.question)
-    lines = [f"{NOTICE} {findings}"]
-    if pictures and request.question.strip():
-        lines.append(f"Asked: {_quote(request.question)}.")
-    if request.instructions.strip():
-        lines.append(f"Instructions: {_quote(request.instructions)}.")
-    text = "\n".join(lines)
+def answer(request: ChatRequest, pictures: Sequence[Measurement], *, fits: bool = True) -> Completion:
+    """Describe the pictures, or else sum up the texts; cut at the stop texts and the cap on output tokens.
+
+    Where a schema is asked for, and the answer is to fit, it is JSON made of that.
+    """
+    text = _text(request, pictures)
+    if fits and request.schema_to_fit is not None:
+        text = _json(request.schema_to_fit, text, pictures)
+    text = _stopped(text, request.stop)
     limit = request.output_limit
     kept = text if limit is None else text[: limit * CHARACTERS_PER_TOKEN]
     return Completion(
@@ -55,6 +57,28 @@ def answer(request: ChatRequest, pictures: Sequence[Measurement]) -> Completion:
         prompt_tokens=_prompt_tokens(request, pictures),
         completion_tokens=count_tokens(kept),
     )
+
+
+def _text(request: ChatRequest, pictures: Sequence[Measurement]) -> str:
+    findings = _describe_all(pictures) if pictures else _sum_up(request.question)
+    lines = [f"{NOTICE} {findings}"]
+    if pictures and request.question.strip():
+        lines.append(f"Asked: {_quote(request.question)}.")
+    if request.instructions.strip():
+        lines.append(f"Instructions: {_quote(request.instructions)}.")
+    return "\n".join(lines)
+
+
+def _json(schema: dict[str, Any], text: str, pictures: Sequence[Measurement]) -> str:
+    number = pictures[0].brightness if pictures else len(text.split())
+    return json.dumps(fit(schema, Findings(text, number)), ensure_ascii=False)
+
+
+def _stopped(text: str, stops: Sequence[str]) -> str:
+    """Return the text up to the first stop text, which is not part of it."""
+    for stop in stops:
+        text = text.partition(stop)[0] if stop else text
+    return text
 
 
 def refuse(request: ChatRequest, pictures: Sequence[Measurement]) -> Completion:

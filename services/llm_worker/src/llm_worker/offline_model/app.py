@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
@@ -13,37 +13,35 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from llm_worker.offline_model.answer import Completion, answer, refuse
 from llm_worker.offline_model.behaviours import (
     MODEL,
     Behaviour,
-    Drop,
     Fail,
     Garbage,
     Hold,
+    Misfit,
     Refuse,
     Slow,
     Stall,
+    Unfinished,
     cost_of,
-    parse_model_name,
 )
 from llm_worker.offline_model.board import CallBoard
 from llm_worker.offline_model.chat import ChatRequest, decode_data_uri
-from llm_worker.offline_model.completion import render_events, render_json
 from llm_worker.offline_model.control import control_routes
-from llm_worker.offline_model.errors import error_response, render_error
+from llm_worker.offline_model.delivery import GARBAGE, Delivery, Underway
+from llm_worker.offline_model.errors import error_response, failure_response, render_error
 from llm_worker.offline_model.measure import Measurement, measure
+from llm_worker.offline_model.model_name import parse_model_name
 from shared.contracts.errors import InvalidInputError
 from shared.images import open_upright
 
 _MAX_BODY = 64 * 1024 * 1024
 _PICTURES_AT_ONCE = 2
-_GARBAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
-_EVENT_STREAM = "text/event-stream"
 
 
 def create_app(board: CallBoard | None = None) -> Starlette:
@@ -75,28 +73,36 @@ class _ChatEndpoint:
     decoders: anyio.CapacityLimiter
 
     async def complete(self, request: Request) -> Response:
+        """Answer a call, and count it from its request to the end of its response."""
         body = await request.body()
         chat = ChatRequest.model_validate_json(body)
         by_name = parse_model_name(chat.model)
         behaviour = self.board.begin_call() or by_name
+        try:
+            response = await self._respond(request, chat, behaviour, body)
+        except BaseException:
+            self.board.end_call()
+            raise
+        return Underway(response, self.board)
+
+    async def _respond(self, request: Request, chat: ChatRequest, behaviour: Behaviour, body: bytes) -> Response:
         if (early := await self._before(behaviour, request)) is not None:
             return early
         pictures = await run_sync(_measure_all, chat.image_urls, limiter=self.decoders)
-        completion = (refuse if isinstance(behaviour, Refuse) else answer)(chat, pictures)
-        completion = replace(completion, cost=cost_of(behaviour))
+        completion = replace(_completion(chat, pictures, behaviour), cost=cost_of(behaviour))
         call_id = f"chatcmpl-{hashlib.sha256(body).hexdigest()[:24]}"
-        return _deliver(completion, chat, call_id, dropped=isinstance(behaviour, Drop))
+        return Delivery(chat, completion, behaviour, call_id, int(time.time())).response(self.board)
 
     async def _before(self, behaviour: Behaviour, request: Request) -> Response | None:
         """Fail or wait, as the behaviour says; None means that the call goes on to its answer."""
         match behaviour:
-            case Fail(status=status, retry_after=retry_after):
-                return error_response(status, "the stand-in was told to fail", retry_after=retry_after)
-            case Garbage():
-                return Response(_GARBAGE, media_type="text/html")
+            case Fail(place="status" | "body"):
+                return failure_response(behaviour)
+            case Garbage(place="body"):
+                return Response(GARBAGE, media_type="text/html")
             case Slow(delay_ms=delay):
                 return await self._wait(request, lambda: asyncio.sleep(delay / 1000))
-            case Stall():
+            case Stall(place="start"):
                 return await self._wait(request, self.board.closing.wait)
             case Hold():
                 return await self._wait(request, self.board.hold)
@@ -122,25 +128,16 @@ class _ChatEndpoint:
         return error_response(HTTPStatus.SERVICE_UNAVAILABLE, "the offline model server is stopping")
 
 
-class _CutOff(Response):
-    """Sends the first half of an answer, and leaves it incomplete: the server closes the connection."""
-
-    def __init__(self, chunks: Sequence[bytes], media_type: str) -> None:
-        super().__init__(media_type=media_type)
-        del self.headers["content-length"]
-        whole = b"".join(chunks)
-        self._half = whole[: len(whole) // 2]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
-        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        await send(start)
-        await send({"type": "http.response.body", "body": self._half, "more_body": True})
-
-
-async def _one_by_one(events: Iterable[bytes]) -> AsyncIterator[bytes]:
-    # An async generator: Starlette would give a plain one a thread for each event.
-    for event in events:
-        yield event
+def _completion(chat: ChatRequest, pictures: Sequence[Measurement], behaviour: Behaviour) -> Completion:
+    match behaviour:
+        case Refuse():
+            return refuse(chat, pictures)
+        case Unfinished():
+            return replace(answer(chat, pictures), finish_reason=None)
+        case Misfit():
+            return answer(chat, pictures, fits=False)
+        case _:
+            return answer(chat, pictures)
 
 
 async def _client_left(request: Request) -> None:
@@ -150,20 +147,6 @@ async def _client_left(request: Request) -> None:
 
 def _measure_all(urls: Iterable[str]) -> list[Measurement]:
     return [measure(open_upright(decode_data_uri(url))) for url in urls]
-
-
-def _deliver(completion: Completion, chat: ChatRequest, call_id: str, *, dropped: bool) -> Response:
-    created = int(time.time())
-    if not chat.stream:
-        body = render_json(completion, call_id=call_id, created=created, model=chat.model)
-        media_type = "application/json"
-        return _CutOff([body], media_type) if dropped else Response(body, media_type=media_type)
-    events = render_events(
-        completion, call_id=call_id, created=created, model=chat.model, include_usage=chat.includes_usage
-    )
-    if dropped:
-        return _CutOff(list(events), _EVENT_STREAM)
-    return StreamingResponse(_one_by_one(events), media_type=_EVENT_STREAM)
 
 
 async def _models(_request: Request) -> JSONResponse:

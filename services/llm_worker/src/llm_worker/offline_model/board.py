@@ -10,11 +10,17 @@ from llm_worker.offline_model.behaviours import Behaviour
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Calls made since the start, calls held right now, and scripted uses that wait for a call."""
+    """Calls made since the start, calls held right now, and scripted uses that wait for a call.
+
+    `open` are the calls that are under way, from their request to the last byte of their answer or to the client's
+    hanging up; `peak` is how many those have been at most.
+    """
 
     made: int
     held: int
     scripted: int
+    open: int = 0
+    peak: int = 0
 
     def to_dict(self) -> dict[str, int]:
         """Return the counts by name."""
@@ -26,6 +32,8 @@ class CallBoard:
 
     def __init__(self) -> None:
         self._made = 0
+        self._open = 0
+        self._peak = 0
         self._held: set[asyncio.Event] = set()
         self._script: deque[Behaviour] = deque()
         self._changed = asyncio.Event()
@@ -35,7 +43,7 @@ class CallBoard:
     def counts(self) -> Counts:
         """The numbers at this moment."""
         scripted = sum(behaviour.times for behaviour in self._script)
-        return Counts(made=self._made, held=len(self._held), scripted=scripted)
+        return Counts(self._made, len(self._held), scripted, self._open, self._peak)
 
     def script(self, behaviours: Iterable[Behaviour]) -> None:
         """Append behaviours; each is used by the next `times` calls, in order."""
@@ -46,8 +54,10 @@ class CallBoard:
         self._script.clear()
 
     def begin_call(self) -> Behaviour | None:
-        """Count a call, and return the scripted behaviour that it uses up, if there is one."""
+        """Count a call, which must be ended; return the scripted behaviour that it uses up, if there is one."""
         self._made += 1
+        self._open += 1
+        self._peak = max(self._peak, self._open)
         self._notify()
         if not self._script:
             return None
@@ -55,6 +65,11 @@ class CallBoard:
         if behaviour.times > 1:
             self._script.appendleft(behaviour.model_copy(update={"times": behaviour.times - 1}))
         return behaviour
+
+    def end_call(self) -> None:
+        """Count a call as over, however it ended."""
+        self._open -= 1
+        self._notify()
 
     async def hold(self) -> None:
         """Wait until the next release; the call counts as held meanwhile, and no longer once cancelled."""

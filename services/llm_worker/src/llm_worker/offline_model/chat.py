@@ -3,11 +3,13 @@
 import base64
 import binascii
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from shared.contracts.errors import invalid
+
+_ANY_OBJECT: dict[str, Any] = {"type": "object", "properties": {"answer": {"type": "string"}}}
 
 
 class _Part(BaseModel):
@@ -45,6 +47,13 @@ def _as_parts(content: Any) -> Any:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
+def _as_list(value: Any) -> Any:
+    """Bring the shorthands of `stop`, one text and null, into the form that is a list."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else value
+
+
 class Message(_Part):
     """One message of the conversation."""
 
@@ -68,17 +77,37 @@ class StreamOptions(_Part):
     include_usage: bool = False
 
 
-class ResponseFormat(_Part):
-    """The form of the answer; structured output is not offered."""
+class NamedSchema(_Part):
+    """The JSON Schema that an answer is to fit."""
 
-    type: Literal["text"]
+    name: str = Field(min_length=1)
+    definition: dict[str, Any] = Field(default_factory=dict[str, Any], alias="schema")
+
+
+class ResponseFormat(_Part):
+    """The form of the answer: a text, any JSON object, or JSON that fits a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = None
+
+    @model_validator(mode="after")
+    def _has_schema(self) -> Self:
+        if self.type == "json_schema" and self.json_schema is None:
+            raise ValueError("json_schema is missing")
+        return self
+
+    @property
+    def schema_to_fit(self) -> dict[str, Any] | None:
+        """The schema of the answer; that of any object for `json_object`, None for a text."""
+        if self.type == "text":
+            return None
+        return self.json_schema.definition if self.json_schema else _ANY_OBJECT
 
 
 class ChatRequest(_Part):
     """A Chat Completions request.
 
-    Sampling parameters are accepted and change nothing, since the answer is measured. What would change
-    the answer's shape (several choices, structured output) is refused.
+    Sampling parameters are accepted and change nothing, since the answer is measured. Several choices are refused.
     """
 
     model: str = Field(min_length=1)
@@ -89,6 +118,8 @@ class ChatRequest(_Part):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     n: Literal[1] | None = None
+    seed: int | None = None
+    stop: Annotated[list[str], BeforeValidator(_as_list)] = Field(default_factory=list[str], max_length=16)
     response_format: ResponseFormat | None = None
 
     @property
@@ -96,6 +127,11 @@ class ChatRequest(_Part):
         """The cap on output tokens, None for no cap."""
         limits = [limit for limit in (self.max_tokens, self.max_completion_tokens) if limit is not None]
         return min(limits, default=None)
+
+    @property
+    def schema_to_fit(self) -> dict[str, Any] | None:
+        """The JSON Schema of the answer, None for a text."""
+        return self.response_format.schema_to_fit if self.response_format else None
 
     @property
     def includes_usage(self) -> bool:

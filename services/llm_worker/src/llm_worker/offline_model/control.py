@@ -15,16 +15,22 @@ _SCRIPT: TypeAdapter[list[Behaviour]] = TypeAdapter(list[Behaviour])
 
 
 class _Awaited(BaseModel):
-    """What a long-poll waits for, at most `timeout` seconds: numbers of calls held and made."""
+    """What a long-poll waits for, at most `timeout` seconds: numbers of calls held, under way and made."""
 
     held: int = Field(default=0, ge=0)
     held_at_most: int | None = Field(default=None, ge=0)
+    open: int = Field(default=0, ge=0)
+    open_at_most: int | None = Field(default=None, ge=0)
     made: int = Field(default=0, ge=0)
     timeout: float = Field(default=0, ge=0, le=600)
 
     def reached(self, counts: Counts) -> bool:
-        few_enough = self.held_at_most is None or counts.held <= self.held_at_most
-        return few_enough and counts.held >= self.held and counts.made >= self.made
+        held = _is_between(counts.held, self.held, self.held_at_most)
+        return held and _is_between(counts.open, self.open, self.open_at_most) and counts.made >= self.made
+
+
+def _is_between(count: int, lowest: int, highest: int | None) -> bool:
+    return count >= lowest and (highest is None or count <= highest)
 
 
 def control_routes(board: CallBoard) -> list[Route]:

@@ -1,12 +1,14 @@
-"""Errors in the shape that OpenAI gives them."""
+"""Errors in the shapes that providers give them."""
 
 from http import HTTPStatus
+from typing import Any
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from llm_worker.offline_model.behaviours import Fail
 from shared.contracts.errors import InvalidInputError
 
 _TYPES: dict[int, str] = {
@@ -26,8 +28,28 @@ def error_response(
 ) -> JSONResponse:
     """Return `{"error": {message, type, param, code}}`; `retry_after` (seconds) becomes a header."""
     error = {"message": message, "type": _type_of(status), "param": param, "code": code}
-    headers = None if retry_after is None else {"Retry-After": str(retry_after)}
-    return JSONResponse({"error": error}, status_code=status, headers=headers)
+    return JSONResponse({"error": error}, status_code=status, headers=_headers(retry_after))
+
+
+def failure_response(failure: Fail) -> JSONResponse:
+    """Return the error that the stand-in was told to answer with, in the shape and at the place told."""
+    status = failure.status if failure.place == "status" else HTTPStatus.OK
+    return JSONResponse(failure_body(failure), status_code=status, headers=_headers(failure.retry_after))
+
+
+def failure_body(failure: Fail) -> Any:
+    """Return the body of an error: one that is not told by the status tells it as its code, as OpenRouter's do."""
+    if failure.shape == "gemini":
+        error = {"code": failure.status, "message": failure.message, "status": failure.code or "UNAVAILABLE"}
+        return [{"error": error}]
+    if failure.place != "status":
+        return {"error": {"code": failure.code or failure.status, "message": failure.message}}
+    error = {"message": failure.message, "type": _type_of(failure.status), "param": None, "code": failure.code}
+    return {"error": error}
+
+
+def _headers(retry_after: int | None) -> dict[str, str] | None:
+    return None if retry_after is None else {"Retry-After": str(retry_after)}
 
 
 def render_error(_request: Request, error: Exception) -> JSONResponse:

@@ -8,6 +8,7 @@ from itertools import islice
 from orchestrator.domain.state import RunState
 from orchestrator.domain.timers import GRACE
 from shared.contracts.queries import MAX_EXPLAINED, NodeExplanation, Reason, WhyReply
+from shared.contracts.run_options import Lane
 from shared.contracts.states import NodeStatus, RunStatus
 
 
@@ -35,9 +36,9 @@ class Explainer:
         return list(islice(open_nodes, MAX_EXPLAINED))
 
     def queues(self, node_ids: list[str]) -> frozenset[str]:
-        """Return the queues that these nodes' jobs wait in."""
-        waiting = (node_id for node_id in node_ids if self._state.nodes[node_id].status is NodeStatus.QUEUED)
-        return frozenset(self._queue(node_id) for node_id in waiting)
+        """Return the queues that these nodes' jobs may wait in."""
+        waiting = [node_id for node_id in node_ids if self._state.nodes[node_id].status is NodeStatus.QUEUED]
+        return frozenset(map(self._queue, waiting)) | frozenset(map(self._suspects, waiting))
 
     def explain(self, node_ids: list[str], queues: Mapping[str, QueueCounts]) -> WhyReply:
         """Return the answer; `queues` holds the counts of `queues(node_ids)`."""
@@ -58,6 +59,9 @@ class Explainer:
 
     def _queue(self, node_id: str) -> str:
         return self._state.plan.node_type(node_id).job_queue(self._state.nodes[node_id].lane)
+
+    def _suspects(self, node_id: str) -> str:
+        return self._state.plan.node_type(node_id).job_queue(Lane.SUSPECT)
 
     def _about_run(self) -> Iterator[Reason]:
         options = self._state.accepted.command.options
@@ -125,6 +129,7 @@ class Explainer:
             since=node.queued_at,
             attempt=node.attempt,
         )
+        yield from _about_suspects(self._suspects(node_id), queues)
 
     def _retrying(self, node_id: str) -> Iterator[Reason]:
         node = self._state.nodes[node_id]
@@ -139,6 +144,20 @@ class Explainer:
             until=node.retry_at,
             attempt=node.attempt,
             error=node.error,
+        )
+
+
+def _about_suspects(queue: str, queues: Mapping[str, QueueCounts]) -> Iterator[Reason]:
+    """Yield the reason that a job may be one of those that were in hand when a worker died."""
+    counts = queues.get(queue)
+    if counts and counts.messages:
+        yield Reason(
+            code="suspects_waiting",
+            message=f"it may be among the {counts.messages} jobs that were in hand when a worker died, which wait in "
+            f"{queue} to be tried one at a time",
+            queue=queue,
+            messages=counts.messages,
+            consumers=counts.consumers,
         )
 
 

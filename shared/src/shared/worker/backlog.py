@@ -1,0 +1,66 @@
+"""Jobs that were in their queue before this process heard of abandonments: whether they are still waited for."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from aio_pika.abc import AbstractRobustConnection
+from aio_pika.exceptions import AMQPError
+from structlog import get_logger
+
+from shared.contracts.commands import NodeExecute
+from shared.contracts.errors import UnavailableError, unavailable
+from shared.contracts.queries import AttemptReply, GetAttempt
+from shared.messaging.requests import Requests
+from shared.topology import WHY_QUEUE, check_queue, unreadable
+
+PATIENCE = 2.0  # seconds
+SILENCE = timedelta(seconds=5)  # in which nobody is asked again, after nobody answered
+# Sending times are in whole seconds, and of other machines' clocks.
+MARGIN = timedelta(seconds=5)
+
+IsWanted = Callable[[NodeExecute, datetime | None], Awaitable[bool]]
+
+log = get_logger(__name__)
+
+
+class Backlog:
+    """Asks the orchestrator about each job that was sent before `hears_from_now_on` was last called, and no other.
+
+    An abandonment reaches the workers that run when it is told. A worker that came later, or whose connection was away,
+    would else do, and pay for, what its run was cancelled for. Where no orchestrator answers, jobs are done unasked.
+    """
+
+    def __init__(self, connection: AbstractRobustConnection, requests: Requests) -> None:
+        self._connection = connection
+        self._requests = requests
+        self._silent_until = datetime.min.replace(tzinfo=UTC)
+        self.hears_from_now_on()
+
+    def hears_from_now_on(self) -> None:
+        """Note that what is abandoned after this moment will be heard."""
+        self._since = datetime.now(UTC)
+
+    async def is_wanted(self, job: NodeExecute, sent_at: datetime | None) -> bool:
+        """Tell whether a job is to be done."""
+        if (sent_at and sent_at > self._since + MARGIN) or datetime.now(UTC) < self._silent_until:
+            return True
+        try:
+            return await self._ask(GetAttempt(run_id=job.run_id, node_id=job.node_id, attempt=job.attempt))
+        except UnavailableError as err:
+            log.warning("jobs may have been abandoned, and are done", message_id=job.message_id, reason=str(err))
+            self._silent_until = datetime.now(UTC) + SILENCE
+            return True
+
+    async def _ask(self, query: GetAttempt) -> bool:
+        if not await self._is_anybody_there():
+            raise unavailable("no_answer", "no orchestrator answers queries", where=WHY_QUEUE)
+        reply = await self._requests.ask(query, WHY_QUEUE, patience=PATIENCE)
+        return AttemptReply.model_validate_json(reply).wanted
+
+    async def _is_anybody_there(self) -> bool:
+        try:
+            # A channel of its own: the broker closes the one on which a missing queue was asked for.
+            async with self._connection.channel() as channel:
+                return bool((await check_queue(channel, WHY_QUEUE)).declaration_result.consumer_count)
+        except (AMQPError, OSError, RuntimeError) as err:
+            raise unreadable(WHY_QUEUE, err) from err
