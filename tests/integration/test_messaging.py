@@ -196,8 +196,9 @@ async def test_all_feeds_tell_the_same_in_the_same_places_also_those_opened_late
         await worker_publisher.publish_all(pieces)
         await early.of(pieces)
         await EventFeed.open(connection, late.take, late.miss, history=1_000)
-        assert await late.of(pieces) == await early.of(pieces)
-    positions = [told.position for told in late.events]
+        told = await late.of(pieces)
+        assert told == await early.of(pieces)
+    positions = [item.position for item in told]
     assert positions == list(range(positions[0], positions[-1] + 1))
     assert (early.gaps, late.gaps) == (0, 0)
 
