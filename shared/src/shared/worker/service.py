@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
+from aio_pika.abc import AbstractQueue, AbstractRobustChannel, AbstractRobustConnection
 
 from shared.assets import AssetStore
 from shared.contracts.node_type import NodeType
@@ -61,14 +61,23 @@ async def worker_service(
             body, publisher, Slots(concurrency), registry, admission=admission, is_wanted=backlog.is_wanted
         )
         subscriptions = Subscriptions(url, node_type, runner, concurrency=concurrency)
-        try:
-            consumers = watch([(queue, None) for queue in await subscriptions.start(backlog.hears_from_now_on)])
+        async with _consuming(subscriptions, runner, backlog, settings.shutdown_timeout) as queues:
+            consumers = watch([(queue, None) for queue in queues])
             all_checks = [Check("broker", subscriptions.is_connected), Check("consumers", consumers.passes), *checks]
             yield Service(health_app(all_checks, registry), background=[consumers.run])
-        finally:
-            await subscriptions.stop()
-            await runner.stop(settings.shutdown_timeout)
-            await subscriptions.close()
+
+
+@asynccontextmanager
+async def _consuming(
+    subscriptions: Subscriptions, runner: JobRunner, backlog: Backlog, patience: float
+) -> AsyncGenerator[Sequence[AbstractQueue]]:
+    """Yield the queues that are consumed; on leaving, what is under way may still be acknowledged."""
+    try:
+        yield await subscriptions.start(backlog.hears_from_now_on)
+    finally:
+        await subscriptions.stop()
+        await runner.stop(patience)
+        await subscriptions.close()
 
 
 async def _requests(connection: AbstractRobustConnection, asker: str) -> Requests:
