@@ -33,7 +33,7 @@ class Backlog:
     def __init__(self, connection: AbstractRobustConnection, requests: Requests) -> None:
         self._connection = connection
         self._requests = requests
-        self._silent_until = datetime.min.replace(tzinfo=UTC)
+        self._silent_until = self._answered_until = datetime.min.replace(tzinfo=UTC)
         self.hears_from_now_on()
 
     def hears_from_now_on(self) -> None:
@@ -52,9 +52,11 @@ class Backlog:
             return True
 
     async def _ask(self, query: GetAttempt) -> bool:
-        if not await self._is_anybody_there():
+        # Looked at now and then only: a backlog may be long, and who has just answered will again.
+        if datetime.now(UTC) > self._answered_until and not await self._is_anybody_there():
             raise unavailable("no_answer", "no orchestrator answers queries", where=WHY_QUEUE)
         reply = await self._requests.ask(query, WHY_QUEUE, patience=PATIENCE)
+        self._answered_until = datetime.now(UTC) + SILENCE
         return AttemptReply.model_validate_json(reply).wanted
 
     async def _is_anybody_there(self) -> bool:
