@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from itertools import pairwise
 from uuid import uuid4
 
 import pytest
@@ -16,9 +17,18 @@ from shared.contracts.graph import WorkflowGraph
 from shared.contracts.values import TextValue
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
-from shared.messaging.live import EventFeed
+from shared.messaging.live import OWN_RECORDS, EventFeed
 from shared.messaging.publisher import MAX_MESSAGE_BYTES, open_publisher
-from shared.topology import COMMANDS_QUEUE, DEAD_JOBS_QUEUE, HISTORY_QUEUE, RESULTS_QUEUE, check_queue
+from shared.topology import (
+    COMMANDS_QUEUE,
+    DEAD_JOBS_QUEUE,
+    HISTORY_QUEUE,
+    LIVE_STREAM,
+    RESULTS_QUEUE,
+    STREAM_MAX_BYTES,
+    STREAM_SEGMENT_BYTES,
+    check_queue,
+)
 
 pytestmark = pytest.mark.usefixtures("empty_queues")
 GRAPH = WorkflowGraph(nodes=())
@@ -168,9 +178,9 @@ class Heard:
         return told
 
 
-def piece(number):
+def piece(number, text="word "):
     at = datetime.now(UTC)
-    return NodeProgress(run_id=uuid4(), node_id="n", node_type="llm", at=at, sequence=number, text=f"{number}. ")
+    return NodeProgress(run_id=uuid4(), node_id="n", node_type="llm", at=at, sequence=number, text=text)
 
 
 async def test_an_abandonment_that_no_worker_hears_is_no_error(publisher):
@@ -198,9 +208,20 @@ async def test_all_feeds_tell_the_same_in_the_same_places_also_those_opened_late
         await EventFeed.open(connection, late.take, late.miss, history=1_000)
         told = await late.of(pieces)
         assert told == await early.of(pieces)
-    positions = [item.position for item in told]
-    assert positions == list(range(positions[0], positions[-1] + 1))
     assert (early.gaps, late.gaps) == (0, 0)
+
+
+async def test_where_the_stream_begins_a_segment_no_event_is_missed(stack, worker_publisher):
+    """The broker's own record, with which a segment begins, takes a position."""
+    large = "x" * (STREAM_SEGMENT_BYTES // 3)
+    pieces = [piece(number, large) for number in range(1, 9)]
+    heard = Heard()
+    async with connect(stack.amqp_url, name="test", patience=5) as connection:
+        await EventFeed.open(connection, heard.take, heard.miss, history=0)
+        await worker_publisher.publish_all(pieces)
+        positions = [item.position for item in await heard.of(pieces)]
+    assert {after - before for before, after in pairwise(positions)} == {1, 1 + OWN_RECORDS}
+    assert heard.gaps == 0
 
 
 async def test_a_feed_whose_line_was_cut_goes_on_where_it_was(stack, worker_publisher):
@@ -218,10 +239,31 @@ async def test_a_feed_whose_line_was_cut_goes_on_where_it_was(stack, worker_publ
         await worker_publisher.publish(meanwhile)
         await line.restore()
         await worker_publisher.publish(after)
-        told = await heard.of([before, meanwhile, after])
+        await heard.of([before, meanwhile, after])
         running.cancel()
-    assert [told[n + 1].position - told[n].position for n in (0, 1)] == [1, 1]
     assert heard.gaps == 0
+
+
+async def test_what_the_stream_dropped_before_it_was_read_is_a_gap(stack, worker_publisher, admin):
+    size = MAX_MESSAGE_BYTES - 1_000
+    heard = Heard()
+    async with (
+        line_to(stack.amqp_url) as line,
+        connect(line.url, name="test", patience=5) as connection,
+    ):
+        feed = await EventFeed.open(connection, heard.take, heard.miss, history=0)
+        running = asyncio.create_task(feed.run())
+        await worker_publisher.publish(before := piece(1))
+        await heard.of([before])
+        await line.cut()
+        for number in range(2, 4 + STREAM_MAX_BYTES // size):
+            await worker_publisher.publish(piece(number, "x" * size))
+        await worker_publisher.publish(after := piece(1))
+        await line.restore()
+        await heard.of([before, after])
+        running.cancel()
+    assert heard.gaps == 1
+    await admin.queue_delete(LIVE_STREAM)  # lest later gateways read all that
 
 
 async def test_what_has_arrived_together_is_handled_together_and_in_order(channel, publisher):

@@ -29,6 +29,9 @@ ACK_EVERY = 500  # messages; for a stream this only asks for more
 TAIL_SECONDS = 5.0  # in which a stream that is not empty gives its last events
 CATCH_UP_SECONDS = 30.0  # in which what was asked for of the past is read
 RETRY_SECONDS = 1.0
+# The broker begins each segment of a stream with one record of its own, which takes a position and is told to nobody.
+# Events are only ever lost in whole segments, which hold more than one: `STREAM_SEGMENT_BYTES`, `MAX_MESSAGE_BYTES`.
+OWN_RECORDS = 1
 _OFFSET = "x-stream-offset"
 
 Watch = Callable[[Sequence[Consumer]], ConsumerWatch]
@@ -140,7 +143,7 @@ class EventFeed:
     async def _take(self, incoming: AbstractIncomingMessage) -> None:
         position = _position(incoming)
         if self._next is None or position >= self._next:
-            if self._next is not None and position > self._next:
+            if self._next is not None and position > self._next + OWN_RECORDS:
                 self._on_gap()
             self._next = position + 1
             self._hand_on(position, incoming)

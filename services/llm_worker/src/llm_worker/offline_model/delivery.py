@@ -85,8 +85,7 @@ async def _play(events: Sequence[bytes], behaviour: Behaviour, board: CallBoard)
     pause = behaviour.pace_ms / 1000 if isinstance(behaviour, Answer) else 0
     for event in events[: len(events) // 2] if goes_wrong else events:
         yield event
-        if pause:
-            await asyncio.sleep(pause)
+        await asyncio.sleep(pause)  # also for no time: only so is it noticed that a client has left
     match behaviour:
         case Stall():
             await board.closing.wait()
