@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from tests.integration.gateway_client import keep, problem, until
+from tests.integration.gateway_client import execute, keep, problem, until
 from tests.unit.histories import EVENTS, RUN_ID, STARTED, WORKFLOW_ID, about, at
 
 from shared.contracts.commands import RunStart
@@ -130,6 +130,12 @@ async def test_a_run_is_found_by_its_callers_name(client, tell):
     assert (answer.status_code, UUID(answer.json()["runId"]).int) == (200, 1)
     assert [node["nodeId"] for node in answer.json()["nodes"]] == ["n"]
     problem(await client.get(f"{RUNS}/by-trigger/order/18"), 404, "run_not_found")
+
+
+async def test_a_run_is_found_by_its_callers_name_before_anybody_has_taken_it_in(client, tracker_service):
+    accepted = (await execute(client, await keep(client), triggerRunId="order 19")).json()
+    found = (await client.get(f"{RUNS}/by-trigger/order 19")).json()
+    assert (found["runId"], found["status"]) == (accepted["runId"], "queued")
 
 
 async def test_a_timeline_tells_of_every_attempt(client, tell):

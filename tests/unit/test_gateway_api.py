@@ -144,6 +144,7 @@ async def test_a_defect_is_told_without_its_details(client, dependencies):
     answer = await client.get(RUN_PATH)
     problem(answer, 500, "internal_error")
     assert "secret" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize(

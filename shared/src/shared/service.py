@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 from structlog import get_logger
 
 from shared.contracts.errors import InvalidInputError, WeftError, unavailable
+from shared.http_protocol import TimedProtocol
 from shared.logs import configure_logs
 from shared.settings import Settings
 
@@ -131,6 +132,7 @@ async def serve(settings: Settings, create_service: ServiceFactory) -> None:
         server = _Server(
             uvicorn.Config(
                 service.http,
+                http=TimedProtocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

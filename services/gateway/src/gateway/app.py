@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from gateway.authentication import GUARDED, Authentication
 from gateway.body_limit import BodyLimit
@@ -41,7 +42,11 @@ _ABOUT_BODY = problem_responses(
 
 
 class Gateway(FastAPI):
-    """FastAPI, whose document also describes the problem documents."""
+    """FastAPI, whose document also describes the problem documents, and whose every answer has security headers."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the application with all that is around it; the headers outermost, where defects are answered."""
+        return SecurityHeaders(super().build_middleware_stack())
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
@@ -86,7 +91,6 @@ def _build() -> Gateway:
     )
     app.add_middleware(Authentication)
     app.add_middleware(BodyLimit)
-    app.add_middleware(SecurityHeaders)
     answer_with_problems(app)
     # A caller's name for a run may hold slashes, and look like another route of runs: so `history` is before `runs`.
     # `runs` before `workflows`: else `/api/workflows/runs` would be read as the workflow with the id "runs".

@@ -39,18 +39,15 @@ class History:
         reply = await self._tracker.list_runs(asked)
         return RunPage(runs=reply.runs, next_cursor=reply.next and reply.next.to_text())
 
-    async def find(self, trigger_run_id: str) -> RunView:
-        """Return the run that its caller named so, with its nodes; raise `run_not_found`."""
-        run = await self._tracker.find_run(trigger_run_id, owner=self._owner)
-        if run is None:
-            raise _no_run(f"with the triggerRunId {trigger_run_id!r}", "triggerRunId")
-        return run
+    async def find(self, trigger_run_id: str) -> RunView | None:
+        """Return the run that its caller named so, with its nodes, if it is known."""
+        return await self._tracker.find_run(trigger_run_id, owner=self._owner)
 
     async def timeline(self, run_id: UUID) -> TimelineView:
         """Return what the nodes of a run did when; raise `run_not_found`."""
         reply = await self._tracker.get_timeline(run_id, owner=self._owner)
         if not reply.known:
-            raise _no_run(str(run_id), "runId")
+            raise no_run(str(run_id), "runId")
         return TimelineView(
             run_id=run_id, created_at=reply.created_at, finished_at=reply.finished_at, entries=reply.entries
         )
@@ -71,5 +68,6 @@ class History:
         )
 
 
-def _no_run(name: str, where: str) -> InvalidInputError:
+def no_run(name: str, where: str) -> InvalidInputError:
+    """Return the error that says that a run is not known; `name` is its id, or says how it was looked for."""
     return invalid("run_not_found", f"there is no run {name}", where=where)

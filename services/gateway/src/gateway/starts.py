@@ -40,6 +40,11 @@ class Starts:
             return await self._runs.start(await self._command(plan))
         return await self._start_named(request, digest_of(f"{self._caller.owner} {subject}", request), plan)
 
+    async def find(self, trigger_run_id: str) -> UUID | None:
+        """Return the id of the run that the caller named so, also before the run tracker knows of it."""
+        found = await self._started.find(None, trigger_run_id, self._caller.owner)
+        return found[0].command.run_id if found else None
+
     async def keep_pruned(self) -> None:
         """Forget names that are old, now and then, until cancelled."""
         await self._started.keep_pruned()

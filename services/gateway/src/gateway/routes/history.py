@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from gateway.dependencies import Connected
+from gateway.history import no_run
 from gateway.problems import problem_responses
 from gateway.routes.runs import RunId
 from gateway.routes.workflows import WorkflowId
@@ -37,7 +38,11 @@ async def list_runs(connected: Connected, query: Wishes) -> RunPage:
 )
 async def find_run(trigger_run_id: CallersName, connected: Connected) -> RunView:
     """Return the run that its caller gave this name, with its nodes."""
-    return await connected.history.find(trigger_run_id)
+    if tracked := await connected.history.find(trigger_run_id):
+        return tracked
+    if started := await connected.starts.find(trigger_run_id):
+        return await connected.runs.get(started)
+    raise no_run(f"with the triggerRunId {trigger_run_id!r}", "triggerRunId")
 
 
 @router.get("/runs/{runId}/timeline", response_model_exclude_none=True, responses=_NOT_FOUND)
