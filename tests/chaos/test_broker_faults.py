@@ -22,7 +22,7 @@ async def restart_under_load(system, restart):
     await system.fleet.run_only(*SERVICES)
     load, seconds = system.load(width=20), []
     async with system.fleet.kept_alive(*SERVICES), load.applied():
-        for _ in repeated(full=60.0, short=1):
+        for _ in repeated(full=40.0, short=1):
             await load.reach(load.ended + 20, within=60)
             await in_thread(restart)
             seconds.append(await system.wait_for_consumers())
@@ -65,7 +65,7 @@ async def test_connections_that_the_broker_cuts_come_back_by_themselves(system, 
     pids, cuts = [system.fleet.pid(name) for name in SERVICES], 0
     before = await system.metric(WORKER, EXECUTIONS)
     async with load.applied():
-        for _ in repeated(full=45.0, short=2):
+        for _ in repeated(full=30.0, short=2):
             await load.reach(load.ended + 20, within=60)
             cuts += 1
             await in_thread(system.servers.control_broker, "eval", CUT_ALL)

@@ -9,7 +9,7 @@ from tests.chaos.scale import FACTOR, scaled
 from tests.chaos.system import EXECUTIONS
 from tests.chaos.waiting import eventually
 
-CRASHING_SECONDS = scaled(full=75.0 * FACTOR, short=1.5)
+CRASHING_SECONDS = scaled(full=45.0 * FACTOR, short=1.5)
 FEWEST_CRASHES = scaled(full=30, short=3)
 RESTART_SECONDS = 30.0
 

@@ -20,7 +20,7 @@ async def test_a_database_that_is_restarted_without_a_warning_loses_nothing(syst
     await system.fleet.run_only(*SERVICES)
     load, restarts = system.load(width=30), 0
     async with load.applied():
-        for _ in repeated(full=60.0, short=2):
+        for _ in repeated(full=40.0, short=2):
             await asyncio.sleep(random.uniform(*PAUSES))
             restarts += 1
             await in_thread(system.servers.restart_postgres)
@@ -34,7 +34,7 @@ async def test_sessions_that_the_database_ends_are_opened_anew(system, measured)
     await system.fleet.run_only(*SERVICES)
     load, terminations = system.load(width=30), 0
     async with load.applied():
-        for _ in repeated(full=35.0, short=10):
+        for _ in repeated(full=25.0, short=10):
             await asyncio.sleep(TERMINATION_PAUSE)
             terminations += 1
             await terminate_all(system)

@@ -129,7 +129,7 @@ async def test_clients_whose_gateways_are_killed_miss_nothing_and_are_told_nothi
     runs = reconnects = events = 0
     async with connect(system.settings.amqp_url, name="test", patience=5) as connection:
         await EventFeed.open(connection, everything.take, lambda: None, history=0)
-        for runs in repeated(full=60.0, short=1):  # noqa: B007 -- the last one is told below
+        for runs in repeated(full=40.0, short=1):  # noqa: B007 -- the last one is told below
             run_id = await start_and_hold(system, workflow)
             watchers = [Watcher(urls[n % 2 :] + urls[: n % 2], run_id) for n in range(WATCHERS)]
             watching = asyncio.gather(*(watcher.until_end() for watcher in watchers))

@@ -18,7 +18,7 @@ STOP_SECONDS = 30.0
 async def kill_at_random(system, names):
     """Kill one service after the other, and return who was killed."""
     killed = []
-    for _ in repeated(full=60.0, short=2):
+    for _ in repeated(full=40.0, short=2):
         await asyncio.sleep(random.uniform(*PAUSES))
         name = random.choice(names)
         system.fleet.kill(name)
@@ -63,7 +63,7 @@ async def test_services_asked_to_stop_under_load_end_in_time_and_nothing_is_lost
     before = await system.model_calls()
     load = system.load(width=20)
     async with system.fleet.kept_alive(*services), load.applied():
-        slowest = [await _stop_in_turn(system, services[number % 3]) for number in repeated(full=40.0, short=3)]
+        slowest = [await _stop_in_turn(system, services[number % 3]) for number in repeated(full=25.0, short=3)]
         await load.reach(FEWEST_RUNS, within=60)
     await system.check_clean(load.accepted)
     assert {code for codes in system.fleet.restarts.values() for code in codes} == {0}

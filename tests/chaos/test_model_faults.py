@@ -37,7 +37,7 @@ async def test_each_call_of_a_server_in_trouble_is_in_the_ledger_as_it_ended(sys
     load = system.load(width=0, graph=ONE_QUESTION)
     rounds = 0
     async with load.applied(within=SETTLED_SECONDS):
-        for _ in repeated(full=30.0, short=1):
+        for _ in repeated(full=20.0, short=1):
             rounds += 1
             await system.script_model([fault for fault, _ in FAULTS])
             await load.start(len(FAULTS))

@@ -38,7 +38,7 @@ async def test_of_siblings_that_end_at_once_the_join_is_executed_once(system, me
     load = system.load(width=0, graph=siblings(SIBLINGS))
     joins = 0
     async with load.applied(), hand_worker(system.settings.amqp_url) as worker:
-        for _ in repeated(full=45.0, short=1):
+        for _ in repeated(full=30.0, short=1):
             joins += await _end_at_once(load, worker)
     await system.check_clean(load.accepted)
     measured("5", f"{len(load.accepted)} x {SIBLINGS} siblings, three replicas", f"{joins} joins executed")

@@ -20,7 +20,7 @@ async def test_what_happened_while_the_tracker_was_away_is_recorded_completely(s
     async with load.applied(within=CONVERGED_SECONDS):
         await load.start(AT_ONCE)
         system.fleet.kill(TRACKER)
-        for _ in repeated(full=45.0, short=2):
+        for _ in repeated(full=30.0, short=2):
             commands = await load.start(AT_ONCE)
             await eventually("runs end without the tracker", _finished(system, commands), within=ENDED_SECONDS)
         waiting = await _waiting_events(system)
