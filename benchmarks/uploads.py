@@ -69,9 +69,10 @@ class Memory:
         self._thread.join()
 
     def now(self) -> int:
-        """Return the bytes that are resident now."""
+        """Return the bytes that are resident now; what processes share is counted once, where the system tells."""
         processes = [self._process, *self._process.children(recursive=True)]
-        return sum(process.memory_info().rss for process in processes)
+        infos = [process.memory_full_info() for process in processes]
+        return sum(getattr(info, "pss", info.rss) for info in infos)
 
     def _watch(self) -> None:
         while not self._stopped.wait(SAMPLE_SECONDS):
