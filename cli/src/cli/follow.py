@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from cli.errors import WaitTimedOutError
 from cli.progress import RunProgress
 from shared.client import AsyncClient
-from shared.contracts.errors import InvalidInputError, Problem
+from shared.contracts.errors import InvalidInputError, Problem, WeftError
 from shared.contracts.events import LiveEvent
 from shared.contracts.queries import NodeView, RunView
 
@@ -20,6 +20,14 @@ class Follower:
     def __init__(self, gateway: AsyncClient, accepted: RunView, on_change: OnChange) -> None:
         self._gateway, self._run_id, self._on_change = gateway, accepted.run_id, on_change
         self._progress = RunProgress(accepted)
+
+    async def learn_graph(self) -> None:
+        """Ask for the workflow of the run, to draw it; where it cannot be had, nodes are drawn without lines."""
+        run = self._progress.run
+        if run.workflow_id is not None:
+            with suppress(WeftError):
+                workflow = await self._gateway.get_workflow(run.workflow_id, run.workflow_version)
+                self._progress.graph = self._progress.graph or workflow.graph
 
     async def until_end(self, patience: float | None) -> RunView:
         """Return the run as it is recorded after its end.

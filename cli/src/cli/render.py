@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.display import label, late_note, seconds_between, status_of
 from cli.errors import tell_problem
 from cli.output import Output
+from cli.words import label, late_note, seconds_between, status_of
 from shared.assets import AssetStore
 from shared.contracts.base import Contract
 from shared.contracts.errors import Problem

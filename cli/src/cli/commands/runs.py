@@ -113,7 +113,7 @@ async def _get(url: str, run_id: UUID) -> RunView:
 
 
 def _row(run: RunView) -> tuple[str, ...]:
-    from cli.display import seconds_between  # noqa: PLC0415 -- see the package
+    from cli.words import seconds_between  # noqa: PLC0415 -- see the package
 
     seconds = seconds_between(run.created_at, run.finished_at)
     return (
