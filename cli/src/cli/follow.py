@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
+from uuid import UUID
 
 from cli.errors import WaitTimedOutError
 from cli.progress import RunProgress
@@ -43,7 +44,7 @@ class Follower:
                         self._take(update)
                 run = await self._gateway.recorded(self._run_id)
         except TimeoutError as err:
-            raise self._timed_out(patience) from err
+            raise timed_out(self._run_id, patience) from err
         self._take(run)
         return run
 
@@ -53,12 +54,14 @@ class Follower:
             raise InvalidInputError(self._progress.refusal)
         self._on_change(self._progress, changed)
 
-    def _timed_out(self, patience: float | None) -> WaitTimedOutError:
-        return WaitTimedOutError(
-            Problem(
-                code="wait_timed_out",
-                message=f"run {self._run_id} has not ended after {patience or 0:g} s; it goes on",
-                where="--timeout",
-                fix=f"look at it with: weft runs get {self._run_id}",
-            )
+
+def timed_out(run_id: UUID, patience: float | None) -> WaitTimedOutError:
+    """Return the error that says that a run has not ended in time."""
+    return WaitTimedOutError(
+        Problem(
+            code="wait_timed_out",
+            message=f"run {run_id} has not ended after {patience or 0:g} s; it goes on",
+            where="--timeout",
+            fix=f"look at it with: weft runs get {run_id}",
         )
+    )

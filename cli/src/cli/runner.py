@@ -121,7 +121,7 @@ class ReplayRequest:
 async def execute(
     url: str, begin: Begin, on_change: OnChange, *, patience: float | None, draws: bool = False
 ) -> RunView:
-    """Start a run and follow it to its end, raising as `Follower.until_end` does; where it `draws`, ask for its graph."""
+    """Start a run and follow it to its end, raising as `Follower.until_end` does; `draws`: its graph is wanted."""
     async with connect(url) as gateway:
         follower = Follower(gateway, await begin(gateway), on_change)
         learning = asyncio.create_task(follower.learn_graph()) if draws else None

@@ -1,0 +1,30 @@
+"""What a run is waiting for, told again whenever that changes."""
+
+import asyncio
+from collections.abc import Callable
+from uuid import UUID
+
+from cli.client import connect
+from cli.follow import timed_out
+from shared.contracts.queries import WhyReply
+from shared.contracts.states import FINAL_RUN_STATUSES
+
+LOOK_SECONDS = 1.0  # queues and workers change without an event of the run
+
+
+async def watch_reasons(
+    url: str, run_id: UUID, node_id: str | None, tell: Callable[[WhyReply], None], *, patience: float | None
+) -> None:
+    """Tell the reasons, and each change of them, until the run ends; raise WaitTimedOutError if it does not."""
+    try:
+        async with asyncio.timeout(patience), connect(url) as gateway:
+            told = await gateway.why(run_id, node_id)
+            tell(told)
+            while told.status not in FINAL_RUN_STATUSES:
+                await asyncio.sleep(LOOK_SECONDS)
+                reply = await gateway.why(run_id, node_id)
+                if reply != told:
+                    tell(reply)
+                told = reply
+    except TimeoutError as err:
+        raise timed_out(run_id, patience) from err
