@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cli.commands import costs, history, keys, queues, run, runs, stack, workflows
+from cli.commands import costs, doctor, history, keys, queues, run, runs, stack, workflows
 from cli.errors import ExitCode, tell_defect, tell_error, tell_problem
 from shared.contracts.errors import Problem, WeftError
 from shared.logs import configure_logs
@@ -21,7 +21,8 @@ def create_app() -> typer.Typer:
         add_completion=False,
         rich_markup_mode=None,
     )
-    for name, command in (("setup", stack.setup), ("dev", stack.dev), ("demo", stack.demo), ("costs", costs.costs)):
+    local = {"setup": stack.setup, "dev": stack.dev, "demo": stack.demo, "doctor": doctor.doctor}
+    for name, command in {**local, "costs": costs.costs}.items():
         app.command(name)(command)
     groups = {"run": run, "runs": runs, "workflows": workflows, "queues": queues, "history": history, "keys": keys}
     for name, group in groups.items():
