@@ -18,7 +18,6 @@ def create_app() -> typer.Typer:
         name="weft",
         help="Run visual AI-image workflows: local stack, runs, queues.",
         no_args_is_help=True,
-        add_completion=False,
         rich_markup_mode=None,
     )
     local = {"setup": stack.setup, "dev": stack.dev, "demo": stack.demo, "doctor": doctor.doctor}

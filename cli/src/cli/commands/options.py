@@ -8,6 +8,7 @@ from uuid import UUID
 
 import typer
 
+from cli.commands.completion import offer_runs, offer_workflows
 from cli.output import ListOutput, Output, StreamOutput
 from shared.contracts.errors import invalid, unavailable
 from shared.contracts.run_options import (
@@ -29,7 +30,10 @@ StreamOutputOption = Annotated[
     StreamOutput, typer.Option("-o", "--output", help="text for people, or a line of JSON for each event")
 ]
 WorkflowFile = Annotated[Path, typer.Argument(help="workflow as JSON", show_default=False)]
-RunId = Annotated[UUID, typer.Argument(help="id of the run", show_default=False)]
+RunId = Annotated[UUID, typer.Argument(help="id of the run", show_default=False, autocompletion=offer_runs)]
+WorkflowId = Annotated[
+    UUID, typer.Argument(help="id of the workflow", show_default=False, autocompletion=offer_workflows)
+]
 YesOption = Annotated[bool, typer.Option("-y", "--yes", help="do not ask")]
 TimeoutOption = Annotated[
     float | None, typer.Option("--timeout", min=0, help="seconds to wait; the run itself goes on after them")

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import typer
 
+from cli.commands.completion import offer_workflows
 from cli.commands.options import (
     ListOutputOption,
     OutputOption,
@@ -70,7 +71,12 @@ def watch_run(run_id: RunId, *, timeout: TimeoutOption = None, output: OutputOpt
 def tail_runs(
     *,
     workflow: Annotated[
-        UUID | None, typer.Option(help="runs of this workflow; else of the 20 that were saved last", show_default=False)
+        UUID | None,
+        typer.Option(
+            help="runs of this workflow; else of the 20 that were saved last",
+            show_default=False,
+            autocompletion=offer_workflows,
+        ),
     ] = None,
     timeout: TimeoutOption = None,
     output: StreamOutputOption = StreamOutput.TEXT,

@@ -9,6 +9,7 @@ from uuid import UUID
 import typer
 
 from cli.commands import run_control, run_history
+from cli.commands.completion import offer_workflows
 from cli.commands.options import OutputOption, RunId, TimeoutOption, gateway_url
 from cli.commands.spread import spread
 from cli.errors import ExitCode
@@ -27,7 +28,9 @@ _COLUMNS = ("run", "status", "workflow", "started", "seconds", "succeeded", "fai
 class ListFlags:
     """Which runs to list: those that meet all that is given."""
 
-    workflow: Annotated[UUID | None, typer.Option(help="only runs of the workflow with this id")] = None
+    workflow: Annotated[
+        UUID | None, typer.Option(help="only runs of the workflow with this id", autocompletion=offer_workflows)
+    ] = None
     status: Annotated[list[RunStatus] | None, typer.Option(help="any of these, if repeated")] = None
     tag: Annotated[list[str] | None, typer.Option(help="all of these, if repeated")] = None
     since: Annotated[str | None, typer.Option(metavar="TIME", help="created since: an age (7d, 12h) or a date")] = None
