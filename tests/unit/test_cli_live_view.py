@@ -114,7 +114,7 @@ def test_the_share_that_is_done_goes_before_the_timeout():
     progress = a_run()
     progress.take(told("", offset=0, done=0.25))
     (line,) = (line for line in drawn(progress).splitlines() if "running #2" in line)
-    assert line.count("█") == 3
+    assert line.count("█") == 2
 
 
 def test_a_long_chain_keeps_its_names():

@@ -7,7 +7,7 @@ from cli.words import seconds_between
 from shared.contracts.queries import NodeView
 from shared.contracts.states import NodeStatus
 
-BAR_WIDTH = 12
+BAR_WIDTH = 10
 WAITING, WORKING, PAUSING, REST = "░", "█", "·", "─"
 
 
@@ -36,7 +36,7 @@ def time_of(node: NodeView, now: datetime) -> str:
         case NodeStatus.RUNNING:
             return _told("", seconds_between(node.started_at, now))
         case NodeStatus.RETRYING:
-            return _told("again in", seconds_between(now, node.retry_at))
+            return _told("in", seconds_between(now, node.retry_at))
         case _:
             return "" if node.seconds is None else f"{node.seconds:.2f} s"
 

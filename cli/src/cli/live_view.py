@@ -13,7 +13,7 @@ from cli.bars import BAR_WIDTH, bar_of, time_of
 from cli.progress import RunProgress
 from cli.streamed import Streamed
 from cli.tree import Row, rows_of
-from cli.words import STYLES, error_note, label, seconds_between, status_of, waits_for_turn
+from cli.words import STYLES, error_note, label, seconds_between, waits_for_turn
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.node_types import REGISTRY
 from shared.contracts.queries import NodeView
@@ -62,7 +62,7 @@ class LiveView:
         style, streamed = STYLES[node.status], self._progress.streamed.get(node.node_id)
         attempt = f" #{node.attempt}" if node.attempt > 1 else ""
         yield Text.assemble((_shortened(row.guides), "dim"), label(node))
-        yield Text(f"{status_of(node)}{attempt}", style)
+        yield Text(f"{'cached' if node.cached else node.status}{attempt}", style)
         yield Text(bar_of(node, streamed, self._timeout(node), now), style)
         yield Text(time_of(node, now))
         yield _note(node, streamed)
@@ -82,7 +82,7 @@ def _empty_table(width: int) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.width = width
     table.add_column(no_wrap=True, overflow="ellipsis", min_width=_LEAST_NAME, max_width=max(_LEAST_NAME, width // 3))
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=16)
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=14)
     table.add_column(no_wrap=True, width=BAR_WIDTH)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=16)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
