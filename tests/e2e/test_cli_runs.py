@@ -1,7 +1,12 @@
 """`weft runs events | timeline | watch | tail` and `weft doctor` on the running system."""
 
 import json
+import os
+import pty
+import re
 import signal
+import termios
+from contextlib import suppress
 
 from tests.e2e.system import EXAMPLES, finish
 
@@ -11,6 +16,7 @@ from shared.client.requests import Timeline
 from shared.contracts.queries import RunView, WhyReply
 from shared.contracts.states import RunStatus
 
+_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 SAMPLE = (str(EXAMPLES / "workflow.json"), "--image", f"photo={EXAMPLES / 'photo.jpg'}")
 
 
@@ -58,6 +64,27 @@ def test_a_run_that_goes_on_is_watched_asked_and_tailed(weft, start, system):
     assert {event["runId"] for event in seen} == {run_id}
     tailing.send_signal(signal.SIGINT)
     assert finish(tailing)[0] == 130
+
+
+def test_on_a_terminal_a_run_is_drawn_as_a_tree(start):
+    controller, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (30, 100))
+    process = start("run", "execute", *SAMPLE, "--no-cache", "-o", "json", stderr=terminal, TERM="xterm")
+    os.close(terminal)
+    drawn = _CODES.sub("", b"".join(_written(controller)).decode())
+    out, _ = process.communicate()
+    assert RunView.model_validate_json(out).status is RunStatus.COMPLETED
+    assert "├─ Left third" in drawn
+    assert "└─ Describe left" in drawn
+    assert "9/9 nodes: 9 success" in drawn
+
+
+def _written(controller):
+    """What is written to a terminal, until nobody has it open any more: Linux then says EIO."""
+    with suppress(OSError):
+        while data := os.read(controller, 65_536):
+            yield data
+    os.close(controller)
 
 
 def test_all_workflows_are_tailed_for_a_while(weft):
