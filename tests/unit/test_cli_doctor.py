@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 from rich.console import Console
+from yarl import URL
 
 from cli.doctor import broker, machine
 from cli.doctor.clocks import compare_clocks, read_http_date
@@ -154,6 +155,19 @@ def test_a_broker_that_is_too_old_or_takes_no_messages_is_told():
     assert findings.made[-1].level is Level.OK
 
 
+@pytest.mark.parametrize("scheme", ["amqp", "amqps"])
+async def test_alarms_and_the_clock_are_those_of_the_management_api(answers, scheme):
+    nodes = [{"name": "a", "mem_alarm": True, "disk_free": 2**31, "disk_free_limit": 2**20}]
+    date = {"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}
+    url, findings = URL(f"{scheme}://broker.test/"), Findings("broker")
+    await broker._look_at_management(url, findings)
+    assert f"//broker.test:{15_672 if scheme == 'amqp' else 15_671}" in told(findings.made, Level.SKIPPED)[0]
+    answers["GET /api/nodes"] = httpx2.Response(200, json=nodes, headers=date)
+    await broker._look_at_management(url, findings)
+    assert "mem alarm" in told(findings.made, Level.FAILURE)[0]
+    assert "the clock of the broker differs" in told(findings.made, Level.WARNING)[0]
+
+
 @pytest.mark.parametrize(
     ("seconds", "coarse", "level"),
     [(0.5, False, "ok"), (-3.0, False, "warning"), (2.5, True, "ok"), (9, True, "warning")],
@@ -233,3 +247,13 @@ def test_a_report_is_written_for_people(snapshot, width):
     file = StringIO()
     write_report(Report(ok=False, findings=findings), Console(file=file, width=width, color_system=None))
     assert file.getvalue() == snapshot
+
+
+def test_a_file_that_cannot_be_read_is_a_finding(monkeypatch):
+    def fail():
+        raise PermissionError(13, "Permission denied", ".weft/api_key")
+
+    monkeypatch.setattr(Settings, "load", fail)
+    findings = Findings("settings")
+    assert usable_settings(findings).api_key is None
+    assert told(findings.made, Level.FAILURE) == [".weft/api_key cannot be read: Permission denied"]

@@ -198,7 +198,8 @@ def test_a_run_that_does_not_end_in_time_is_not_waited_for(answers, capsys):
 def test_reasons_are_told_once_each_until_the_end(answers, capsys, monkeypatch):
     monkeypatch.setattr("cli.reasons.LOOK_SECONDS", 0)
     waits = WhyReply(status=RunStatus.RUNNING, reasons=(Reason(code="window_full", message="others are first"),))
-    answers[f"{RUN_PATH}/why"] = [waits, waits, WhyReply(status=RunStatus.COMPLETED)]
+    away = httpx2.Response(503, json={"problems": [{"code": "no_answer", "message": "away"}]})
+    answers[f"{RUN_PATH}/why"] = [waits, waits, away, WhyReply(status=RunStatus.COMPLETED)]
     assert run_command(["runs", "why", str(RUN), "--watch", "-o", "json"]) == ExitCode.OK
     lines = capsys.readouterr().out.splitlines()
     assert [WhyReply.model_validate_json(line).status for line in lines] == ["running", "completed"]

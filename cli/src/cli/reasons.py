@@ -6,6 +6,9 @@ from uuid import UUID
 
 from cli.client import connect
 from cli.follow import timed_out
+from shared.client import AsyncClient
+from shared.client.following import PATIENCE_SECONDS, Attempts
+from shared.contracts.errors import UnavailableError
 from shared.contracts.queries import WhyReply
 from shared.contracts.states import FINAL_RUN_STATUSES
 
@@ -22,9 +25,19 @@ async def watch_reasons(
             tell(told)
             while told.status not in FINAL_RUN_STATUSES:
                 await asyncio.sleep(LOOK_SECONDS)
-                reply = await gateway.why(run_id, node_id)
+                reply = await _ask_patiently(gateway, run_id, node_id)
                 if reply != told:
                     tell(reply)
                 told = reply
     except TimeoutError as err:
         raise timed_out(run_id, patience) from err
+
+
+async def _ask_patiently(gateway: AsyncClient, run_id: UUID, node_id: str | None) -> WhyReply:
+    """Return the reasons from a gateway that has answered before: where it is away, it may come back."""
+    attempts = Attempts(f"run {run_id}", PATIENCE_SECONDS)
+    while True:
+        try:
+            return await gateway.why(run_id, node_id)
+        except UnavailableError as err:
+            await asyncio.sleep(attempts.next_pause(err))

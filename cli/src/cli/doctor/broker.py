@@ -19,7 +19,8 @@ from shared.topology_check import differences
 OLDEST = (3, 10)
 PATIENCE_SECONDS = 1.0
 _MOST_TOLD = 5
-_MANAGEMENT_PORT = 15_672
+# Where AMQP is encrypted, the password must not be sent over anything else that is not.
+_MANAGEMENT = {"amqp": ("http", 15_672), "amqps": ("https", 15_671)}
 
 
 async def check_broker(settings: Settings) -> Sequence[Finding]:
@@ -70,13 +71,15 @@ async def _look_at_topology(connection: AbstractRobustConnection, findings: Find
 
 async def _look_at_management(url: URL, findings: Findings) -> None:
     """Note alarms and the clock, which AMQP does not tell."""
-    address = URL.build(scheme="http", host=url.host or "localhost", port=_MANAGEMENT_PORT)
+    scheme, port = _MANAGEMENT[url.scheme]
+    address = URL.build(scheme=scheme, host=url.host or "localhost", port=port).origin()
     try:
         async with httpx2.AsyncClient(auth=(url.user or "guest", url.password or "guest")) as http:
             response = await http.get(f"{address}/api/nodes", timeout=PATIENCE_SECONDS)
         nodes: Any = response.raise_for_status().json()
     except (httpx2.HTTPError, ValueError):
-        findings.skip(f"alarms and clock are not known: no management API for this user at {address}")
+        message = f"alarms and clock are not known: no management API for this user at {address}"
+        findings.skip(message, "on the broker: rabbitmq-plugins enable rabbitmq_management")
         return
     for node in nodes:
         _look_at_node(node, findings)

@@ -44,6 +44,9 @@ def usable_settings(findings: Findings) -> Settings:
         fields = Settings.model_fields
         defaults = {name: fields[name].get_default(call_default_factory=True) for name in wrong & fields.keys()}
         return Settings(**defaults)
+    except OSError as err:
+        findings.fail(f"{err.filename} cannot be read: {err.strerror}", "run weft as the user who runs weft dev")
+        return Settings()
 
 
 def _warn_of_unknown(name: str, known: set[str], findings: Findings) -> None:
