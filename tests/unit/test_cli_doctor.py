@@ -136,7 +136,33 @@ async def test_a_model_is_judged_by_its_answer(answers, status, level):
 async def test_a_model_that_is_away_or_not_configured(answers):
     made = await check_model(Settings(llm_base_url="http://model.test/v1"))
     assert "no model answers" in told(made, Level.FAILURE)[0]
-    assert [finding.level for finding in await check_model(Settings(llm_providers=SecretStr("[]")))] == ["skipped"] * 2
+    assert [finding.level for finding in await check_model(Settings())] == [Level.SKIPPED]
+
+
+async def test_all_providers_are_looked_at(tmp_path, monkeypatch):
+    keys = []
+    monkeypatch.setenv("HOUSE_KEY", "from outside")
+
+    def refuse(request):
+        keys.append(request.headers.get("authorization"))
+        return httpx2.Response(401)
+
+    connect = httpx2.AsyncClient
+    monkeypatch.setattr("httpx2.AsyncClient", lambda **_: connect(transport=httpx2.MockTransport(refuse)))
+    path = tmp_path / "providers.toml"
+    path.write_text('[[providers]]\nname = "house"\nbase_url = "http://h.test"\napi_key_variable = "HOUSE_KEY"\n')
+    text = json.dumps([{"name": "other", "baseUrl": "http://o.test/v1", "apiKey": "secret", "models": ["*"]}])
+    made = await check_model(Settings(llm_providers=SecretStr(text), llm_providers_file=path))
+    assert keys == ["Bearer secret", "Bearer from outside"]
+    assert [finding.fix for finding in made] == ["correct the key of other", "correct HOUSE_KEY"]
+
+
+@pytest.mark.parametrize("text", ["nonsense", "[1]", '{"providers": [{"name": "x", "apiKey": "secret"}]}'])
+async def test_providers_that_cannot_be_read_are_told_without_their_keys(text, tmp_path):
+    made = list(await check_model(Settings(llm_providers=SecretStr(text))))
+    made += await check_model(Settings(llm_providers_file=tmp_path / "absent.json"))
+    assert [finding.level for finding in made] == [Level.FAILURE, Level.FAILURE]
+    assert "secret" not in "".join(finding.to_json().decode() for finding in made)
 
 
 async def test_servers_are_no_matter_to_who_only_uses_a_gateway():
