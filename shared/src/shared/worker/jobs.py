@@ -52,7 +52,11 @@ class Delivery(Protocol):
     """A job as the broker delivers it."""
 
     body: bytes
-    message_id: str
+
+    @property
+    def message_id(self) -> str | None:
+        """The job's own id, for the log."""
+        ...
 
     def ack(self) -> Awaitable[None]:
         """Let the broker forget the job."""
