@@ -26,6 +26,7 @@ from shared.contracts.queries import LateResult, NodeView, RunView
 from shared.contracts.states import FINAL_RUN_STATUSES, NodeStatus, RunStatus
 
 _BEFORE_THE_END = (NodeStatus.PENDING, NodeStatus.QUEUED, NodeStatus.RUNNING, NodeStatus.RETRYING)
+_OF_START = frozenset({"started_at", "worker"})
 
 
 class RunProgress:
@@ -120,6 +121,8 @@ def _with_late_result(node: NodeView, event: NodeLate) -> NodeView:
 def _changes(event: NodeMessage) -> dict[str, Any]:
     """Return what an event that is new tells of its node: what both know by the same name, and when it came to that."""
     changes = {name: getattr(event, name) for name in type(event).model_fields if name in NodeView.model_fields}
+    # What the orchestrator tells of an end says nothing of the job's start.
+    changes = {name: value for name, value in changes.items() if value is not None or name not in _OF_START}
     match event:
         case NodeQueued():
             changes |= {"queued_at": event.at, "started_at": None}
