@@ -19,6 +19,7 @@ from gateway.links import Links
 from gateway.live import LiveEvents
 from gateway.pictures import Pictures
 from gateway.plans import Plans
+from gateway.queues import Queues
 from gateway.request_rates import RequestRates
 from gateway.runs import Runs
 from gateway.starts import Starts
@@ -59,6 +60,7 @@ def new_dependencies(assets, pool=None):
         pictures=Pictures(assets, pool),
         links=Links(SECRETS),
         costs=create_autospec(CostsClient, instance=True),
+        queues=create_autospec(Queues, instance=True),
     )
     for name in ("workflows", "plans", "starts", "batches", "runs", "explanations", "history"):
         part = getattr(dependencies, name)

@@ -8,3 +8,10 @@ class Output(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class Stream(StrEnum):
+    """What stdout holds where one thing comes after the other."""
+
+    TEXT = "text"
+    JSONL = "jsonl"

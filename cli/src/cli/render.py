@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +18,7 @@ from shared.contracts.errors import Problem
 from shared.contracts.queries import NodeExplanation, NodeView, RunView, WhyReply
 from shared.contracts.values import ImageValue, TextValue
 
+PIPE_WIDTH = 500  # characters; lines that are longer are none for people
 _NODE_COLUMNS = ("node", "type", "status", "attempt", "seconds", "tokens", "dollars")
 
 
@@ -43,6 +44,14 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not console.is_terminal:
         console.width = sum(max(len(cell) for cell in column) + 2 for column in zip(columns, *rows, strict=True))
     console.print(table)
+
+
+def write_renderable(content: RenderableType) -> None:
+    """Write tables for people to stdout; in a pipe nothing is folded."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    console.print(content)
 
 
 def write_result(run: RunView, assets_url: str | None, output: Output) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from cli.output import Output
+from cli.output import Output, Stream
 from shared.contracts.errors import invalid, unavailable
 from shared.contracts.run_options import (
     MAX_CONCURRENT_RUNS,
@@ -21,6 +21,7 @@ from shared.contracts.run_options import (
 from shared.settings import Settings
 
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="text for people, or json alone on stdout")]
+StreamOption = Annotated[Stream, typer.Option("-o", "--output", help="text for people, or JSON, a line each")]
 WorkflowFile = Annotated[Path, typer.Argument(help="workflow as JSON", show_default=False)]
 RunId = Annotated[UUID, typer.Argument(help="id of the run", show_default=False)]
 YesOption = Annotated[bool, typer.Option("-y", "--yes", help="do not ask")]

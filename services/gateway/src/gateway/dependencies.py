@@ -17,6 +17,7 @@ from gateway.links import Links
 from gateway.live import LiveEvents
 from gateway.pictures import Pictures
 from gateway.plans import Plans
+from gateway.queues import Queues
 from gateway.runs import Runs
 from gateway.starts import Starts
 from gateway.uploads import Uploads
@@ -42,6 +43,7 @@ class Dependencies:
     pictures: Pictures
     links: Links
     costs: CostsClient
+    queues: Queues
 
     def seen_by(self, caller: Caller) -> "Dependencies":
         """Return all of it as a caller sees it: of what belongs to others, nothing is there."""

@@ -27,6 +27,7 @@ from shared.client.requests import (
 from shared.contracts.errors import InvalidInputError, UnavailableError
 from shared.contracts.events import RunRejected
 from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
+from shared.contracts.queues import QueueDetails, QueuesView
 from shared.contracts.states import FINAL_RUN_STATUSES
 from shared.contracts.values import AssetRef
 
@@ -127,6 +128,14 @@ class AsyncClient:
     async def costs(self, by: CostsBy = CostsBy.DAY, since: datetime | None = None) -> CostsReply:
         """Return what model calls have cost."""
         return await self.send(calls.costs(by, since))
+
+    async def queues(self) -> QueuesView:
+        """Return how full all queues are."""
+        return await self.send(calls.queues())
+
+    async def queue(self, name: str) -> QueueDetails:
+        """Return how full a queue is."""
+        return await self.send(calls.queue(name))
 
     async def create_key(self, wishes: Mapping[str, Any]) -> dict[str, Any]:
         """Make an API key."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 from shared.client.requests import (
@@ -22,6 +23,7 @@ from shared.client.requests import (
 )
 from shared.contracts.base import Contract
 from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
+from shared.contracts.queues import QueueDetails, QueuesView
 from shared.contracts.values import AssetRef
 
 T = TypeVar("T")
@@ -29,6 +31,7 @@ T = TypeVar("T")
 _WORKFLOWS = "/api/workflows"
 _RUNS = f"{_WORKFLOWS}/runs"
 _KEYS = "/api/keys"
+_QUEUES = "/api/queues"
 Graph = Mapping[str, Any]
 
 
@@ -140,6 +143,16 @@ def costs(by: CostsBy, since: datetime | None) -> Call[CostsReply]:
     """Return what model calls have cost, those begun since a time, or all."""
     params = {"by": by.value, **({"since": since.isoformat()} if since else {})}
     return Call("GET", "/api/costs", CostsReply.model_validate, {"params": params})
+
+
+def queues() -> Call[QueuesView]:
+    """Return how full all queues are, and how things stand with the jobs of each node type."""
+    return Call("GET", _QUEUES, QueuesView.model_validate)
+
+
+def queue(name: str) -> Call[QueueDetails]:
+    """Return one queue, with the node type that it belongs to."""
+    return Call("GET", f"{_QUEUES}/{quote(name, safe='')}", QueueDetails.model_validate)
 
 
 def create_key(wishes: Mapping[str, Any]) -> Call[dict[str, Any]]:

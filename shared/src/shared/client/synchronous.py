@@ -23,6 +23,7 @@ from shared.client.requests import (
     WorkflowPage,
 )
 from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
+from shared.contracts.queues import QueueDetails, QueuesView
 from shared.contracts.values import AssetRef
 
 U = TypeVar("U")
@@ -118,6 +119,14 @@ class Client(AbstractContextManager["Client"]):
     def costs(self, by: CostsBy = CostsBy.DAY, since: datetime | None = None) -> CostsReply:
         """Return what model calls have cost."""
         return self._send(calls.costs(by, since))
+
+    def queues(self) -> QueuesView:
+        """Return how full all queues are."""
+        return self._send(calls.queues())
+
+    def queue(self, name: str) -> QueueDetails:
+        """Return how full a queue is."""
+        return self._send(calls.queue(name))
 
     def create_key(self, wishes: Mapping[str, Any]) -> dict[str, Any]:
         """Make an API key."""
