@@ -11,6 +11,7 @@ from gateway.app import create_app
 from gateway.authentication import Gate
 from gateway.batches import Batches
 from gateway.costs_client import CostsClient
+from gateway.dead_letters import DeadLetters
 from gateway.dependencies import Dependencies
 from gateway.domain.callers import KeyScope
 from gateway.explanations import Explanations
@@ -61,8 +62,9 @@ def new_dependencies(assets, pool=None):
         links=Links(SECRETS),
         costs=create_autospec(CostsClient, instance=True),
         queues=create_autospec(Queues, instance=True),
+        dead_letters=create_autospec(DeadLetters, instance=True),
     )
-    for name in ("workflows", "plans", "starts", "batches", "runs", "explanations", "history"):
+    for name in ("workflows", "plans", "starts", "batches", "runs", "explanations", "history", "dead_letters"):
         part = getattr(dependencies, name)
         part.seen_by.return_value = part
     return dependencies

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cli.commands import costs, history, keys, queues, run, runs, stack, workflows
+from cli.commands import costs, dead, history, keys, queues, run, runs, stack, workflows
 from cli.errors import ExitCode, tell_defect, tell_error, tell_problem
 from shared.contracts.errors import Problem, WeftError
 from shared.logs import configure_logs
@@ -23,7 +23,8 @@ def create_app() -> typer.Typer:
     )
     for name, command in (("setup", stack.setup), ("dev", stack.dev), ("demo", stack.demo), ("costs", costs.costs)):
         app.command(name)(command)
-    groups = {"run": run, "runs": runs, "workflows": workflows, "queues": queues, "history": history, "keys": keys}
+    groups = {"run": run, "runs": runs, "workflows": workflows, "queues": queues, "dead": dead}
+    groups |= {"history": history, "keys": keys}
     for name, group in groups.items():
         app.add_typer(group.app, name=name)
     return app

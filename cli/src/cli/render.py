@@ -28,6 +28,11 @@ def write_json(content: Contract | dict[str, object]) -> None:
     sys.stdout.write(text + "\n")
 
 
+def write_note(text: str) -> None:
+    """Write a line about progress to stderr."""
+    sys.stderr.write(text + "\n")
+
+
 def write_line(text: str = "") -> None:
     """Write a line for people to stdout."""
     sys.stdout.write(text + "\n")

@@ -19,6 +19,7 @@ from gateway.routes import (
     assets,
     control,
     costs,
+    dead_letters,
     execution,
     history,
     keys,
@@ -42,7 +43,7 @@ _ABOUT_BODY = problem_responses(
 )
 
 
-_OPERATING = (costs, keys, queues)  # for those who administer
+_OPERATING = (costs, keys, queues, dead_letters)  # for those who administer
 
 
 class Gateway(FastAPI):

@@ -18,6 +18,7 @@ from gateway.app import create_app
 from gateway.authentication import Gate
 from gateway.batches import Batches
 from gateway.costs_client import CostsClient
+from gateway.dead_letters import DeadLetters
 from gateway.dependencies import Dependencies
 from gateway.event_log import MAX_EVENTS
 from gateway.explanations import Explanations
@@ -28,6 +29,8 @@ from gateway.orchestrator_client import OrchestratorClient
 from gateway.pictures import Pictures
 from gateway.plans import Plans
 from gateway.queues import Queues
+from gateway.reading_locks import ReadingLock
+from gateway.replays import Replays
 from gateway.request_rates import RequestRates
 from gateway.run_limits import RunLimits
 from gateway.runs import Runs
@@ -60,6 +63,7 @@ CONCURRENT_DECODINGS = 2  # of uploaded pictures, and of those that are shown sm
 class _Broker:
     """What there is of the broker."""
 
+    url: str
     publisher: Publisher
     requests: Requests
     levels: LevelReader
@@ -83,7 +87,7 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         pool = await stack.enter_async_context(_decoder_pool(settings))
         pictures = Uploads(assets, pool), Pictures(assets, pool)
         levels = await stack.enter_async_context(_level_reader(settings))
-        broker = _Broker(publisher, requests, levels)
+        broker = _Broker(amqp_url, publisher, requests, levels)
         dependencies = _dependencies(database, broker, pictures, secrets)
         if settings.api_key is not None:
             await dependencies.keys.set_initial(strong_secret(settings.api_key, "WEFT_API_KEY"))
@@ -105,12 +109,14 @@ def _dependencies(
     acceptances, limits = Acceptances(database), RunLimits(database, tracker)
     runs = Runs(broker.publisher, tracker, acceptances)
     plans, started = Plans(workflows, runs, tracker), StartedRuns(database)
+    starts = Starts(started, runs, limits)
+    replays = Replays(broker.publisher, tracker, plans, starts)
     return Dependencies(
         gate=Gate(keys, RequestRates(database)),
         keys=keys,
         workflows=workflows,
         plans=plans,
-        starts=Starts(started, runs, limits),
+        starts=starts,
         batches=Batches(plans, started, runs, limits),
         runs=runs,
         acceptances=acceptances,
@@ -122,6 +128,7 @@ def _dependencies(
         links=Links(secrets),
         costs=CostsClient(requests),
         queues=Queues(broker.levels, tracker),
+        dead_letters=DeadLetters(broker.url, ReadingLock(database), tracker, replays),
     )
 
 
