@@ -76,9 +76,10 @@ class DeadLetters:
         """Return a page of the wanted letters; with their bodies, if these fit."""
         async with self._lock.held():
             choice = await self._choose(wanted, limit)
-            told = [letter async for letter in self._with_bodies(choice.letters)] if bodies else choice.letters
-        page = replace(choice, letters=tuple(_fitting(told)))
-        return DeadLetterPage(letters=page.letters, total=page.total, next_cursor=page.next_cursor)
+            if bodies:
+                fitting = tuple(_fitting(choice.letters))
+                choice = replace(choice, letters=await self._with_bodies(fitting))
+        return DeadLetterPage(letters=choice.letters, total=choice.total, next_cursor=choice.next_cursor)
 
     async def get(self, letter_id: str) -> DeadLetter:
         """Return a letter with its body; raise `dead_letter_not_found`."""
@@ -141,12 +142,12 @@ class DeadLetters:
                 stands[stand.run_id, stand.node_id, stand.attempt] = stand
         return stands
 
-    async def _with_bodies(self, letters: Sequence[DeadLetter]) -> AsyncGenerator[DeadLetter]:
+    async def _with_bodies(self, letters: Sequence[DeadLetter]) -> tuple[DeadLetter, ...]:
         told = {letter.id: letter for letter in letters}
         async with aclosing(self._taken(letters)) as taken:
             async for _, found in taken:
-                for letter in found:
-                    yield _in_full(told[letter.id], letter)
+                told |= {letter.id: _in_full(told[letter.id], letter) for letter in found}
+        return tuple(told.values())
 
     async def _taken(self, letters: Sequence[DeadLetter]) -> AsyncGenerator[tuple[DeadQueue, Sequence[Letter]]]:
         """Yield these letters in hand, queue by queue; each queue is left when the next one is asked for."""
@@ -215,10 +216,10 @@ def _with_stands(letters: Iterable[DeadLetter], stands: Stands) -> list[DeadLett
 
 
 def _fitting(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
-    """Return the first letters, as many as an answer holds with their bodies, at least one."""
+    """Return the first letters, as many as an answer holds with their bodies; at least one, if there is any."""
     size, fitting = 0, list[DeadLetter]()
     for letter in letters:
-        size += letter.bytes if letter.body is not None else 0
+        size += letter.bytes
         if fitting and size > MAX_BODIES:
             break
         fitting.append(letter)
