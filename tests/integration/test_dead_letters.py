@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import aio_pika
 import pytest
