@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from tests.integration.gateway_client import keep, until
 
+from shared.contracts.commands import read_job
 from shared.contracts.node_types import REGISTRY
 from shared.contracts.run_options import Lane
 from shared.contracts.values import TextValue
@@ -19,18 +20,22 @@ QUESTION = {"nodes": [{"id": "ask", "type": "llm", "params": {"userMessage": "?"
 
 
 @asynccontextmanager
-async def rejecting_worker(stack):
-    """A worker of `llm` that cannot read what it is given: each job goes to the suspects, and from there it is dead."""
+async def rejecting_worker(stack, *, but_for=()):
+    """A worker of `llm` that cannot read what it is given: each job goes to the suspects, and from there it is dead.
+
+    Jobs of some nodes it keeps in hand.
+    """
+
+    async def give_up(job):
+        if not but_for or read_job(job.body).node_id not in but_for:
+            await job.reject(requeue=False)
+
     async with connect(stack.amqp_url, name="rejecting worker", patience=5) as connection:
         channel = await connection.channel()
         for lane in Lane:
             queue = await channel.declare_queue(LLM.job_queue(lane), passive=True)
             await queue.consume(give_up)
         yield
-
-
-async def give_up(job):
-    await job.reject(requeue=False)
 
 
 @asynccontextmanager
@@ -78,3 +83,13 @@ async def ended(client, run_id):
 
     await until(has_ended)
     return run
+
+
+async def treat(client, verb, **selection):
+    answer = await client.post(f"{DEAD}/{verb}", json=selection)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def outcomes(client, verb, **selection):
+    return [result["outcome"] for result in (await treat(client, verb, **selection))["results"]]

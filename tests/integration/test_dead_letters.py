@@ -14,8 +14,10 @@ from tests.integration.dead_jobs import (
     dead_letters,
     ended,
     obeying_worker,
+    outcomes,
     rejecting_worker,
     start_runs,
+    treat,
 )
 from tests.integration.gateway_client import messages_in, problem, until
 from tests.integration.gateway_fixtures import gateway_process
@@ -40,16 +42,6 @@ async def dead_runs(client, services, stack):
 async def publish_raw(channel, body, exchange, routing_key, **properties):
     target = await channel.get_exchange(exchange, ensure=False)
     await target.publish(aio_pika.Message(body, **properties), routing_key)
-
-
-async def treat(client, verb, **selection):
-    answer = await client.post(f"{DEAD}/{verb}", json=selection)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-async def outcomes(client, verb, **selection):
-    return [result["outcome"] for result in (await treat(client, verb, **selection))["results"]]
 
 
 async def test_it_is_told_why_a_job_died_and_of_which_run_and_node_it_was(client, dead_runs):

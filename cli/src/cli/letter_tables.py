@@ -1,27 +1,37 @@
 """How dead letters are shown to people."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from shared.contracts.dead_letters import DeadLetter, DeadLetterPage, LetterOutcome, LetterResult
 
-_COLUMNS = ("id", "died", "queue", "code", "run", "node")
+WIDE = 120  # columns; a narrower table leaves out the run, which `weft dead show` tells
+_COLUMNS = ("id", "died", "dead", "code", "run", "node")
+_UNBROKEN = frozenset({"id", "died", "run"})
 
 
-def letters_table(page: DeadLetterPage) -> RenderableType:
-    """Return a page of dead letters, and how many there are in all."""
-    table = Table(box=None, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(column, overflow="fold", no_wrap=column in {"id", "died"})
-    for letter in page.letters:
-        table.add_row(*(Text(cell) for cell in _row(letter)))
-    count = f"{len(page.letters):,} of {page.total:,} dead letters"
-    more = f"; more: --cursor {page.next_cursor}" if page.next_cursor else ""
-    return Group(table, Text(count + more))
+@dataclass(frozen=True, slots=True)
+class LettersTable:
+    """A page of dead letters, as wide as the terminal is, and how many there are in all."""
+
+    page: DeadLetterPage
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        rows = [_row(letter) for letter in self.page.letters]
+        names = [name for name in _COLUMNS if name != "run" or options.max_width >= WIDE]
+        table = Table(box=None, pad_edge=False)
+        for name in names:
+            table.add_column(name, overflow="fold", no_wrap=name in _UNBROKEN)
+        for row in rows:
+            table.add_row(*(Text(row[name]) for name in names))
+        yield table
+        count = f"{len(rows):,} of {self.page.total:,} dead letters"
+        yield Text(f"{count}; more: --cursor {self.page.next_cursor}" if self.page.next_cursor else count)
 
 
 def letter_details(letter: DeadLetter) -> RenderableType:
@@ -48,10 +58,15 @@ def summary(counts: Counter[LetterOutcome]) -> str:
     return ", ".join(told) or "nothing to do"
 
 
-def _row(letter: DeadLetter) -> Sequence[str]:
-    died = letter.died_at.strftime("%Y-%m-%d %H:%M:%S")
-    node = letter.node_id or ("" if letter.readable else "(cannot be read)")
-    return letter.id, died, letter.queue, letter.code, str(letter.run_id or ""), node
+def _row(letter: DeadLetter) -> dict[str, str]:
+    return {
+        "id": letter.id,
+        "died": letter.died_at.strftime("%m-%d %H:%M:%S"),
+        "dead": letter.queue.removeprefix("dead."),
+        "code": letter.code,
+        "run": str(letter.run_id or ""),
+        "node": letter.node_id or ("" if letter.readable else "unreadable"),
+    }
 
 
 def _facts(letter: DeadLetter) -> Iterator[tuple[str, str]]:

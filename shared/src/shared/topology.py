@@ -13,6 +13,7 @@ from shared.contracts.commands import (
     NodeAbandon,
     NodeExecute,
     NodeExpire,
+    NodeReplay,
     NodeRetry,
     RunAdmit,
     RunCancel,
@@ -166,7 +167,7 @@ def address(message: Message) -> tuple[str, str]:
     match message:
         case NodeExecute():
             return JOBS, message.lane.name_in(message.node_type)
-        case RunStart() | RunCancel() | RunAdmit() | RunExpire() | NodeRetry() | NodeExpire():
+        case RunStart() | RunCancel() | RunAdmit() | RunExpire() | NodeRetry() | NodeReplay() | NodeExpire():
             return RUNS, message.kind_name()
         case NodeAbandon():
             return CONTROL, message.node_type

@@ -62,7 +62,7 @@ def list_letters(
     output: OutputOption = Output.TEXT,
 ) -> int:
     """List dead letters, the longest dead of each queue first, and why they died."""
-    from cli.letter_tables import letters_table  # noqa: PLC0415 -- see the package
+    from cli.letter_tables import LettersTable  # noqa: PLC0415 -- see the package
     from cli.render import write_json, write_renderable  # noqa: PLC0415 -- see the package
 
     query = {**which.as_query(), "limit": limit, **({"cursor": cursor} if cursor else {})}
@@ -70,7 +70,7 @@ def list_letters(
     if output is Output.JSON:
         write_json(page)
     else:
-        write_renderable(letters_table(page))
+        write_renderable(LettersTable(page))
     return ExitCode.OK
 
 
