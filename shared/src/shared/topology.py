@@ -13,6 +13,7 @@ from shared.contracts.commands import (
     NodeAbandon,
     NodeExecute,
     NodeExpire,
+    NodeReplay,
     NodeRetry,
     RunAdmit,
     RunCancel,
@@ -132,7 +133,7 @@ def _job_queues(node_type: NodeType) -> Iterator[Queue]:
 
 
 _LIVE_QUEUES = (
-    _quorum(COMMANDS_QUEUE, Binding(RUNS, "run.*"), Binding(RUNS, "node.retry")),
+    _quorum(COMMANDS_QUEUE, Binding(RUNS, "run.*"), Binding(RUNS, "node.retry"), Binding(RUNS, "node.replay")),
     # A timeout waits its turn behind results that came before it, else these would be late after an outage.
     _quorum(RESULTS_QUEUE, Binding(RESULTS, "node.#"), Binding(RUNS, "node.expire")),
     # A second copy of each dead job: the first stays in its dead-letter queue for people, this one fails its node.
@@ -166,7 +167,7 @@ def address(message: Message) -> tuple[str, str]:
     match message:
         case NodeExecute():
             return JOBS, message.lane.name_in(message.node_type)
-        case RunStart() | RunCancel() | RunAdmit() | RunExpire() | NodeRetry() | NodeExpire():
+        case RunStart() | RunCancel() | RunAdmit() | RunExpire() | NodeRetry() | NodeReplay() | NodeExpire():
             return RUNS, message.kind_name()
         case NodeAbandon():
             return CONTROL, message.node_type
