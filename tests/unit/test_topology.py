@@ -9,6 +9,7 @@ from shared.contracts.commands import (
     NodeAbandon,
     NodeExecute,
     NodeExpire,
+    NodeReplay,
     NodeRetry,
     RunAdmit,
     RunCancel,
@@ -137,6 +138,7 @@ FINISHED = RunFinished(
         (RunAdmit(run_id=RUN_ID, at=NOW), (RUNS, "run.admit")),
         (RunExpire(run_id=RUN_ID, at=NOW), (RUNS, "run.expire")),
         (NodeRetry(**NODE, at=NOW), (RUNS, "node.retry")),
+        (NodeReplay(**NODE), (RUNS, "node.replay")),
         (NodeExpire(**NODE, at=NOW), (RUNS, "node.expire")),
         (NodeAbandon(**NODE), (CONTROL, "llm")),
         (NodeExecute(**NODE), (JOBS, "llm")),
@@ -153,7 +155,7 @@ def test_where_messages_go(message, expected):
 
 def test_every_command_to_the_orchestrator_reaches_its_queue():
     patterns = {binding.routing_key for binding in BY_NAME[COMMANDS_QUEUE].bindings}
-    assert patterns == {"run.*", "node.retry"}
+    assert patterns == {"run.*", "node.retry", "node.replay"}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from faststream.specification import AsyncAPI
 from pydantic import BaseModel
 
 from shared import topology
-from shared.contracts.commands import NodeAbandon, NodeExecute, RunCancel, RunStart
+from shared.contracts.commands import NodeAbandon, NodeExecute, NodeReplay, RunCancel, RunStart
 from shared.contracts.events import EVENTS, NodeFailed, NodeLasting, NodeProgress, NodeSucceeded
 from shared.contracts.history import (
     FindRun,
@@ -49,8 +49,9 @@ _INTRODUCTION = """\
 Weft runs visual AI-image workflows as event-driven services over RabbitMQ.
 
 To start a run, publish `run.start` to the exchange `weft.runs` with the routing key `run.start`; to cancel one,
-`run.cancel` likewise. To follow runs, bind a queue of your own to the topic exchange `weft.events`: run events have
-their kind as routing key (`run.finished`), node events their kind and the node's type (`node.succeeded.llm`).
+`run.cancel` likewise; to try a failed node of an open run once more, `node.replay`. To follow runs, bind a queue of
+your own to the topic exchange `weft.events`: run events have their kind as routing key (`run.finished`), node events
+their kind and the node's type (`node.succeeded.llm`).
 A worker consumes the jobs of its type from `weft.jobs` (lanes, most urgent first: `llm.high`, `llm`, `llm.low`; and
 `llm.suspect`, for what was in hand when a worker died, to be taken one at a time)
 and publishes what comes of them to `weft.results`, from where they become events. `weft.control` tells workers which
@@ -99,7 +100,7 @@ def _exchange(name: str) -> RabbitExchange:
 
 
 def _describe(broker: RabbitBroker) -> None:
-    for command in (RunStart, RunCancel):
+    for command in (RunStart, RunCancel, NodeReplay):
         _sends(broker, topology.RUNS, command.kind_name(), command, command.__doc__)
     for node_type in WORKER_TYPES:
         _describe_work(broker, node_type.name)

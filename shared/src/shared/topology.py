@@ -133,7 +133,7 @@ def _job_queues(node_type: NodeType) -> Iterator[Queue]:
 
 
 _LIVE_QUEUES = (
-    _quorum(COMMANDS_QUEUE, Binding(RUNS, "run.*"), Binding(RUNS, "node.retry")),
+    _quorum(COMMANDS_QUEUE, Binding(RUNS, "run.*"), Binding(RUNS, "node.retry"), Binding(RUNS, "node.replay")),
     # A timeout waits its turn behind results that came before it, else these would be late after an outage.
     _quorum(RESULTS_QUEUE, Binding(RESULTS, "node.#"), Binding(RUNS, "node.expire")),
     # A second copy of each dead job: the first stays in its dead-letter queue for people, this one fails its node.

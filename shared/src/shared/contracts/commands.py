@@ -99,6 +99,17 @@ class NodeRetry(NodeMessage):
     at: datetime
 
 
+class NodeReplay(NodeMessage):
+    """Make another attempt at a node that failed, in a run that is still open: a person's word.
+
+    For instance when its job was dead-lettered and the cause is mended. `attempt` is the one that failed; a word about
+    any other is without effect. `params`, if given, replace the node's params as a whole.
+    """
+
+    kind: Literal["node.replay"] = "node.replay"
+    params: dict[str, JsonValue] | None = None
+
+
 class NodeExpire(NodeMessage):
     """Give an attempt up whose time is over: the orchestrator's word to itself."""
 
@@ -149,7 +160,7 @@ RunCommand = RunStart | RunCancel | RunAdmit | RunExpire | NodeRetry | NodeExpir
 Command = Annotated[RunCommand, Field(discriminator="kind")]
 COMMANDS: tuple[type[Message], ...] = (
     *(RunStart, RunCancel, RunAdmit, RunExpire),
-    *(NodeRetry, NodeExpire, NodeAbandon, NodeExecute),
+    *(NodeRetry, NodeReplay, NodeExpire, NodeAbandon, NodeExecute),
 )
 
 read_command = TypeAdapter[RunCommand](Command).validate_json
