@@ -117,16 +117,6 @@ class NodeExpire(NodeMessage):
     at: datetime
 
 
-class NodeReplay(NodeMessage):
-    """Make another attempt at a node that failed, in a run that is still open: a person's word.
-
-    `attempt` is the one that failed; `params`, if given, replace the node's as a whole.
-    """
-
-    kind: Literal["node.replay"] = "node.replay"
-    params: dict[str, JsonValue] | None = None
-
-
 class NodeAbandon(NodeMessage):
     """Stop an attempt, or do not begin it: nobody waits for its result. Told to all workers of its type."""
 
