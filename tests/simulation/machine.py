@@ -99,6 +99,11 @@ class Protocol(RuleBasedStateMachine):
     def cancel(self, number: int) -> None:
         self.world.cancel(self.world.starts[number % len(self.world.starts)].run_id)
 
+    @rule(edited=st.booleans())
+    @precondition(lambda self: self.world.failures())
+    def replay(self, edited: bool) -> None:
+        self.world.replay(edited=edited)
+
     def teardown(self) -> None:
         if hasattr(self, "world"):
             self.runner.run(self.world.settle())

@@ -92,6 +92,13 @@ def never_look_for_lost_timers(monkeypatch):
     monkeypatch.setattr(Reconciler, "_reconcile", reconcile)
 
 
+def bring_back_also_what_is_behind_another_failure(monkeypatch):
+    def may_revive(self, node_id):
+        return self._nodes[node_id].status is NodeStatus.SKIPPED
+
+    monkeypatch.setattr(change.Change, "_may_revive", may_revive)
+
+
 @pytest.mark.parametrize(
     "mutate",
     [
@@ -101,6 +108,7 @@ def never_look_for_lost_timers(monkeypatch):
         forget_what_a_repeated_message_causes,
         do_not_read_what_other_replicas_wrote,
         never_look_for_lost_timers,
+        bring_back_also_what_is_behind_another_failure,
     ],
     ids=lambda mutate: mutate.__name__,
 )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prometheus_client import CollectorRegistry
+from pydantic import JsonValue
 from tests.simulation.broker import Broker, CrashError, Publisher
 
 from orchestrator.admission import Admission
@@ -16,7 +17,7 @@ from orchestrator.domain.timers import Timer
 from orchestrator.handlers import Orchestrator
 from orchestrator.journal import Journal
 from orchestrator.reconciler import SUSPICION, SWEEP_SECONDS, Reconciler
-from shared.contracts.commands import NodeExecute, RunAdmit, RunCancel, RunStart
+from shared.contracts.commands import NodeExecute, NodeReplay, RunAdmit, RunCancel, RunStart
 from shared.contracts.errors import Problem
 from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded, RunFinished, Usage
 from shared.contracts.states import FINAL_NODE_STATUSES, NodeStatus, RunStatus
@@ -107,6 +108,18 @@ class World:
 
     def cancel(self, run_id: UUID) -> None:
         self.broker.publish(RunCancel(run_id=run_id))
+
+    def failures(self) -> list[NodeFailed]:
+        """Return what a person may hear of as failed for good, by its worker or by the orchestrator; maybe long ago."""
+        told = [*self.results.values(), *self.broker.events]
+        return [event for event in told if isinstance(event, NodeFailed) and not event.retryable]
+
+    def replay(self, *, edited: bool) -> None:
+        """Let a person replay a node that failed, maybe with other params."""
+        params: dict[str, JsonValue] = {"userMessage": "once more", "model": "m"}
+        failure = self.random.choice(self.failures())
+        is_edited = edited and failure.node_type == "llm"
+        self.broker.publish(NodeReplay(**failure.about, params=params if is_edited else None))
 
     async def deliver(self, replica: int, count: int, *, dies_after: int | None = None, ack_lost: bool = False) -> None:
         """Let a replica handle a batch; if it dies, or its acknowledgement is lost, the batch stays in the queue."""

@@ -12,6 +12,7 @@ from shared.contracts.states import (
     NodeStatus,
     RunStatus,
     final_run_status,
+    node_revival,
     node_transition,
     run_transition,
 )
@@ -35,6 +36,16 @@ def test_only_the_tables_transitions_of_runs_are_legal(current, following):
     else:
         with pytest.raises(IllegalTransitionError):
             run_transition(current, following)
+
+
+@given(st.sampled_from(NodeStatus))
+def test_only_what_failed_or_was_skipped_can_be_brought_back_and_both_lead_nowhere_else(current):
+    if current in {BAD, SKIPPED}:
+        assert node_revival(current) is NodeStatus.PENDING
+        assert not NODE_TRANSITIONS[current]
+    else:
+        with pytest.raises(IllegalTransitionError):
+            node_revival(current)
 
 
 def test_final_states_lead_nowhere():

@@ -146,7 +146,7 @@ class NodeExecute(NodeMessage):
     lane: Lane = Lane.NORMAL
 
 
-RunCommand = RunStart | RunCancel | RunAdmit | RunExpire | NodeRetry | NodeExpire
+RunCommand = RunStart | RunCancel | RunAdmit | RunExpire | NodeRetry | NodeReplay | NodeExpire
 Command = Annotated[RunCommand, Field(discriminator="kind")]
 COMMANDS: tuple[type[Message], ...] = (
     *(RunStart, RunCancel, RunAdmit, RunExpire),

@@ -62,6 +62,12 @@ NODE_TRANSITIONS: Mapping[NodeStatus, frozenset[NodeStatus]] = MappingProxyType(
     }
 )
 
+# What a person's word may bring back while the run is open (`node.replay`): a node that failed, and those that were
+# skipped because of it. Both wait then for an attempt with the next number; to all others their ends stay final.
+NODE_REVIVALS: Mapping[NodeStatus, NodeStatus] = MappingProxyType(
+    {NodeStatus.FAILED: NodeStatus.PENDING, NodeStatus.SKIPPED: NodeStatus.PENDING}
+)
+
 RUN_TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = MappingProxyType(
     {
         RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.FAILED, RunStatus.CANCELLED}),
@@ -86,6 +92,13 @@ def node_transition(current: NodeStatus, following: NodeStatus) -> NodeStatus:
     if following not in NODE_TRANSITIONS[current]:
         raise IllegalTransitionError(f"a node cannot go from {current} to {following}")
     return following
+
+
+def node_revival(current: NodeStatus) -> NodeStatus:
+    """Return what a node becomes that a person brings back, else raise IllegalTransitionError."""
+    if current not in NODE_REVIVALS:
+        raise IllegalTransitionError(f"a node that is {current} cannot be brought back")
+    return NODE_REVIVALS[current]
 
 
 def run_transition(current: RunStatus, following: RunStatus) -> RunStatus:

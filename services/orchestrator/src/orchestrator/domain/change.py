@@ -11,7 +11,14 @@ from orchestrator.domain.state import NodeState, RunState
 from shared.contracts.errors import Problem
 from shared.contracts.node_type import Supplied
 from shared.contracts.run_options import Lane, Priority
-from shared.contracts.states import NodeStatus, RunStatus, final_run_status, node_transition, run_transition
+from shared.contracts.states import (
+    NodeStatus,
+    RunStatus,
+    final_run_status,
+    node_revival,
+    node_transition,
+    run_transition,
+)
 from shared.contracts.values import RecordValue, TextValue, Value
 
 # Of the jobs that a run has in flight, so many are in the lane of its priority, the others in the next lower one: so a
@@ -68,6 +75,14 @@ class Change:
         """Make the next attempt as soon as the run's window allows."""
         self._set(node_id, attempt=self._nodes[node_id].attempt + 1, retry_at=None)
         self._ready = self._ready.add(node_id)
+
+    def revive(self, node_id: str) -> None:
+        """Bring back a node that failed, and those behind it that were skipped because of it and of no other."""
+        reviving = deque([node_id])
+        while reviving:
+            revived = reviving.popleft()
+            self._revive(revived)
+            reviving += [following for following in self._plan.successors[revived] if self._may_revive(following)]
 
     def note_start(self, node_id: str, started_at: datetime) -> None:
         """Note since when a worker has the node's job."""
@@ -132,7 +147,7 @@ class Change:
         if before.cause != self._cause:
             self._touched[node_id] = None
         after = self._nodes[node_id] = replace(before, **changes)
-        self._open_nodes -= after.is_final and not before.is_final
+        self._open_nodes += before.is_final - after.is_final
         self._count(before, -1)
         self._count(after, 1)
 
@@ -145,6 +160,27 @@ class Change:
     def _become(self, node_id: str, status: NodeStatus, **changes: Any) -> None:
         following = node_transition(self._nodes[node_id].status, status)
         self._set(node_id, status=following, cause=self._cause, **changes)
+
+    def _revive(self, node_id: str) -> None:
+        node = self._nodes[node_id]
+        sources = (self._nodes[source] for source in self._plan.predecessors(node_id))
+        self._set(
+            node_id,
+            status=node_revival(node.status),
+            cause=self._cause,
+            waiting_for=sum(source.status is not NodeStatus.SUCCESS for source in sources),
+            attempt=node.attempt + 1,
+            earlier_attempts=node.attempt,
+            error=None,
+            queued_at=None,
+            started_at=None,
+        )
+
+    def _may_revive(self, node_id: str) -> bool:
+        """Tell whether a node was skipped, and none of those before it is a reason for that any more."""
+        sources = (self._nodes[source] for source in self._plan.predecessors(node_id))
+        ended_badly = any(source.is_final and source.status is not NodeStatus.SUCCESS for source in sources)
+        return self._nodes[node_id].status is NodeStatus.SKIPPED and not ended_badly
 
     def _queue(self, node_id: str) -> None:
         if self._nodes[node_id].is_final:

@@ -106,7 +106,7 @@ def _job(state: RunState, node_id: str) -> NodeExecute:
         workflow_id=state.accepted.command.workflow_id,
         params=state.plan.nodes[node_id].params,
         inputs=job_inputs(state, node_id),
-        last_attempt=node.attempt >= state.plan.retry_policy(node_id).max_attempts,
+        last_attempt=node.tries >= state.plan.retry_policy(node_id).max_attempts,
         timeout=state.plan.timeout(node_id),
         lane=node.lane,
     )

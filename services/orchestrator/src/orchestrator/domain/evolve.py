@@ -10,6 +10,7 @@ from orchestrator.domain.plan import make_plan
 from orchestrator.domain.state import (
     JournalEvent,
     NodeEvent,
+    NodeReplayed,
     NodesCached,
     NodeState,
     RunAccepted,
@@ -44,7 +45,9 @@ def is_news(state: RunState, event: NodeEvent) -> bool:
         raise UnknownNodeError(event.message_id)
     if event.message_id in state.caused:
         return False
-    if node.status is NodeStatus.PENDING:
+    if isinstance(event, NodeReplayed):
+        return not state.finished_by and node.status is NodeStatus.FAILED and event.attempt == node.attempt
+    if node.status is NodeStatus.PENDING and event.attempt >= node.attempt:
         raise IllegalTransitionError(f"{event.message_id}: the node was never queued")
     match event:
         case NodeRetry():
@@ -72,7 +75,7 @@ def _accept(event: RunAccepted) -> RunState:
         return replace(nothing, status=RunStatus.FAILED, finished_by=event.message_id, finished_at=event.at)
     command = event.command
     plan = make_plan(selection_of(command).restrict(command.graph))
-    nodes = {node_id: NodeState(waiting_for=plan.predecessor_count(node_id)) for node_id in plan.nodes}
+    nodes = {node_id: NodeState(waiting_for=len(plan.predecessors(node_id))) for node_id in plan.nodes}
     state = RunState(event, plan, Map(nodes), open_nodes=len(nodes))
     return state if command.options.concurrency else _begin(state, event.message_id, event.at)
 
@@ -105,6 +108,8 @@ def _change_run(state: RunState, event: RunEvent) -> RunState:
 def _change_node(state: RunState, event: NodeEvent) -> RunState:
     if isinstance(event, NodeSucceeded | NodeFailed):
         state = _with_usage(state, event.usage)
+    if isinstance(event, NodeReplayed) and event.params is not None and not event.problem:
+        state = replace(state, plan=state.plan.with_params(event.node_id, event.params))
     change = Change(state, event.message_id, event.at)
     match event:
         case NodeSucceeded():
@@ -113,12 +118,22 @@ def _change_node(state: RunState, event: NodeEvent) -> RunState:
             change.note_start(event.node_id, event.at)
         case NodeRetry():
             change.try_again(event.node_id)
+        case NodeReplayed():
+            _replay(change, event)
         case NodeFailed():
             change.fail_attempt(event.node_id, event.error, retry_at(state, event))
         case NodeExpire():
             failure = timed_out(state, event)
             change.fail_attempt(event.node_id, failure.error, retry_at(state, failure))
     return change.result()
+
+
+def _replay(change: Change, event: NodeReplayed) -> None:
+    change.revive(event.node_id)
+    if event.problem:
+        change.fail(event.node_id, event.problem)
+    else:
+        change.make_ready(event.node_id)
 
 
 def _reuse(state: RunState, event: NodesCached) -> RunState:
@@ -130,10 +145,10 @@ def _reuse(state: RunState, event: NodesCached) -> RunState:
 
 def retry_at(state: RunState, failure: NodeFailed) -> datetime | None:
     """Return when the next attempt is due after a failed one; None if there is to be none."""
-    policy = state.plan.retry_policy(failure.node_id)
-    if not failure.retryable or failure.attempt >= policy.max_attempts or failure.error.code in policy.never:
+    policy, tries = state.plan.retry_policy(failure.node_id), state.nodes[failure.node_id].tries
+    if not failure.retryable or tries >= policy.max_attempts or failure.error.code in policy.never:
         return None
-    pause = policy.pause(failure.attempt, key=failure.message_id, retry_after=failure.retry_after)
+    pause = policy.pause(tries, key=failure.message_id, retry_after=failure.retry_after)
     return failure.at + timedelta(seconds=pause)
 
 

@@ -1,15 +1,19 @@
 """What a message from outside means for a run: an event that changes it, a repetition, or nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import JsonValue
+
 from orchestrator.domain.decide import decide
 from orchestrator.domain.evolve import evolve, is_news, selection_of
-from orchestrator.domain.state import JournalEvent, NodeEvent, RunAccepted, RunCancelled, RunState
+from orchestrator.domain.state import JournalEvent, NodeEvent, NodeReplayed, RunAccepted, RunCancelled, RunState
 from shared.contracts.commands import (
     MAX_START_BYTES,
     NodeExecute,
     NodeExpire,
+    NodeReplay,
     NodeRetry,
     RunAdmit,
     RunCancel,
@@ -29,6 +33,7 @@ Incoming = (
     | RunAdmit
     | RunExpire
     | NodeRetry
+    | NodeReplay
     | NodeExpire
     | NodeLasting
     | NodeSucceeded
@@ -69,7 +74,7 @@ def take_in(state: RunState | None, message: Incoming, *, now: datetime) -> Inta
         case NodeExecute():
             return _take_in_dead_job(state, message, now)
         case _:
-            return _take_in_node_event(state, _on_our_clock(message, now))
+            return _take_in_node_event(state, _event(state, message, now))
 
 
 def decided(state: RunState | None, intake: Intake) -> list[Message]:
@@ -128,9 +133,29 @@ def _take_in_run_event(state: RunState, event: RunCancelled | RunAdmit | RunExpi
     return Intake(state) if following is state else Intake(following, event, is_new=True)
 
 
-def _on_our_clock(event: NodeEvent, now: datetime) -> NodeEvent:
-    """Return the event at the time when it was taken in: workers' clocks may differ, and outages take their time."""
-    return event.model_copy(update={"at": now}) if isinstance(event, WorkerMessage) else event
+def _event(state: RunState, message: NodeEvent | NodeReplay, now: datetime) -> NodeEvent:
+    """Return what a message means for its node.
+
+    What comes from outside is dated when it is taken in: workers' clocks may differ, and outages take their time.
+    """
+    if isinstance(message, NodeReplay):
+        return _replayed(state, message, now)
+    return message.model_copy(update={"at": now}) if isinstance(message, WorkerMessage) else message
+
+
+def _replayed(state: RunState, command: NodeReplay, now: datetime) -> NodeReplayed:
+    event = NodeReplayed(**command.about, at=now, params=command.params)
+    if command.params is None or not is_news(state, event):
+        return event
+    return event.model_copy(update={"problem": _misfit(state, command.node_id, command.params)})
+
+
+def _misfit(state: RunState, node_id: str, params: Mapping[str, JsonValue]) -> Problem | None:
+    """Return why a node cannot have other params; None if it can."""
+    command, edited = state.accepted.command, state.plan.with_params(node_id, params).nodes
+    nodes = tuple(edited.get(node.id, node) for node in command.graph.nodes)
+    graph = command.graph.model_copy(update={"nodes": nodes})
+    return next(iter(find_start_problems(graph, command.inputs, selection_of(command))), None)
 
 
 def _take_in_node_event(state: RunState, event: NodeEvent) -> Intake:
@@ -166,5 +191,6 @@ def _worker_crashed(job: NodeExecute) -> Problem:
         code="worker_crashed",
         message=f"the job was given up after every {job.node_type} worker that took it had ended before its result",
         node_id=job.node_id,
-        fix=f"look at the workers' logs, and at the job in the dead-letter queue of {job.node_type}",
+        fix=f"look at the workers' logs, and at the job in the dead-letter queue of {job.node_type}; "
+        "once the cause is mended, it can be replayed from there",
     )

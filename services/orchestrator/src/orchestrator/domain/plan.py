@@ -1,7 +1,10 @@
-"""A workflow graph, indexed for execution; it never changes while a run goes on."""
+"""A workflow graph, indexed for execution; while a run goes on, at most a person edits the params of a node."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+
+from pydantic import JsonValue
 
 from shared.contracts.graph import Edge, Node, WorkflowGraph
 from shared.contracts.node_type import OUTPUT, NodeType
@@ -48,9 +51,14 @@ class Plan:
                 inputs.setdefault(edge.target_handle, []).append((edge.source, value))
         return inputs
 
-    def predecessor_count(self, node_id: str) -> int:
-        """Return how many distinct nodes feed a node."""
-        return len({edge.source for edge in self.incoming[node_id]})
+    def predecessors(self, node_id: str) -> AbstractSet[str]:
+        """Return the distinct nodes that feed a node."""
+        return {edge.source for edge in self.incoming[node_id]}
+
+    def with_params(self, node_id: str, params: Mapping[str, JsonValue]) -> "Plan":
+        """Return the plan with other params for a node."""
+        edited = self.nodes[node_id].model_copy(update={"params": params})
+        return replace(self, nodes={**self.nodes, node_id: edited})
 
 
 def make_plan(graph: WorkflowGraph) -> Plan:

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Literal
 
 from immutables import Map
+from pydantic import JsonValue
 
 from orchestrator.domain.fifo import Fifo
 from orchestrator.domain.plan import Plan
 from shared.contracts.commands import NodeExpire, NodeRetry, RunAdmit, RunExpire, RunStart
-from shared.contracts.envelope import Message, NodeAttempt
+from shared.contracts.envelope import Message, NodeAttempt, NodeMessage
 from shared.contracts.errors import Problem
 from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded
 from shared.contracts.run_options import Lane
@@ -34,6 +35,18 @@ class RunCancelled(Message):
     reason: str | None = None
 
 
+class NodeReplayed(NodeMessage):
+    """Somebody wants another attempt at a node that failed in its `attempt`, with other `params` if these are given.
+
+    `problem` is what is wrong with those: then the attempt fails with it.
+    """
+
+    kind: Literal["node.replayed"] = "node.replayed"
+    at: datetime
+    params: dict[str, JsonValue] | None = None
+    problem: Problem | None = None
+
+
 class NodesCached(Message):
     """Nodes that became ready because of the event `cause` have these outputs, by node id, from earlier executions."""
 
@@ -43,7 +56,7 @@ class NodesCached(Message):
     outputs: dict[str, Value]
 
 
-NodeEvent = NodeSucceeded | NodeFailed | NodeLasting | NodeRetry | NodeExpire
+NodeEvent = NodeSucceeded | NodeFailed | NodeLasting | NodeRetry | NodeExpire | NodeReplayed
 RunEvent = RunCancelled | RunAdmit | RunExpire
 JournalEvent = RunAccepted | RunEvent | NodeEvent | NodesCached
 
@@ -53,14 +66,16 @@ class NodeState:
     """A node: its status, its latest attempt, its output once it succeeded, its error once an attempt failed.
 
     `waiting_for` counts the predecessors that have not succeeded yet. `queued_at` and `started_at` are about the latest
-    attempt, `retry_at` is set while the node waits for another; `lane` is where its job waits. `cached` marks an
-    output that was not made by this run. `cause` is the id of the event that brought the node to its status, so that
-    what the event causes can be derived again when it is delivered again.
+    attempt, `retry_at` is set while the node waits for another; `lane` is where its job waits. `earlier_attempts` came
+    before a person brought the node back. `cached` marks an output that was not made by this run. `cause` is the id of
+    the event that brought the node to its status, so that what the event causes can be derived again when it is
+    delivered again.
     """
 
     status: NodeStatus = NodeStatus.PENDING
     waiting_for: int = 0
     attempt: int = 1
+    earlier_attempts: int = 0
     output: Value | None = None
     error: Problem | None = None
     queued_at: datetime | None = None
@@ -72,8 +87,13 @@ class NodeState:
 
     @property
     def is_final(self) -> bool:
-        """Whether the node will not change any more."""
+        """Whether the node will not change any more, unless a person brings it back."""
         return self.status in FINAL_NODE_STATUSES
+
+    @property
+    def tries(self) -> int:
+        """How many of the attempts count for the node's retry policy."""
+        return self.attempt - self.earlier_attempts
 
 
 @dataclass(frozen=True, slots=True)
