@@ -2,8 +2,11 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
+import aio_pika
 from tests.integration.gateway_client import keep, until
 
 from shared.contracts.commands import read_job
@@ -83,6 +86,18 @@ async def ended(client, run_id):
 
     await until(has_ended)
     return run
+
+
+async def die_again(stack, letters):
+    """Put letters where they were, as if their removal had been lost."""
+    connection = await aio_pika.connect(stack.amqp_url)
+    async with connection, connection.channel() as channel:
+        for letter in letters:
+            told: list[Any] = letter["headers"]["x-death"]
+            deaths: Any = [{**death, "time": datetime.fromisoformat(death["time"])} for death in told]
+            body, message_id = letter["body"].encode(), letter["messageId"]
+            message = aio_pika.Message(body, message_id=message_id, headers={"x-death": deaths})
+            await channel.default_exchange.publish(message, letter["queue"])
 
 
 async def treat(client, verb, **selection):

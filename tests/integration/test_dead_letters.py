@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import aio_pika
 import pytest
@@ -12,6 +11,7 @@ from tests.integration.dead_jobs import (
     DEAD,
     QUESTION,
     dead_letters,
+    die_again,
     ended,
     obeying_worker,
     outcomes,
@@ -157,18 +157,6 @@ async def test_runs_that_have_ended_are_taken_up_in_new_ones_once(client, dead_r
     again = await treat(client, "replay", all=True)
     assert {result["resumedAs"] for result in again["results"]} == {item["resumedAs"] for item in reply["results"]}
     assert await messages_in(stack, "jobs.llm") == 0
-
-
-async def die_again(stack, letters):
-    """Put letters where they were, as if their removal had been lost."""
-    connection = await aio_pika.connect(stack.amqp_url)
-    async with connection, connection.channel() as channel:
-        for letter in letters:
-            told: list[Any] = letter["headers"]["x-death"]
-            deaths: Any = [{**death, "time": datetime.fromisoformat(death["time"])} for death in told]
-            body, message_id = letter["body"].encode(), letter["messageId"]
-            message = aio_pika.Message(body, message_id=message_id, headers={"x-death": deaths})
-            await channel.default_exchange.publish(message, letter["queue"])
 
 
 async def test_edited_params_are_those_of_the_new_run(client, dead_runs, stack):

@@ -1,69 +1,76 @@
-"""A dead job whose run is still open, at the gateway: it joins the run again, or is found to have done so."""
+"""A dead job whose run is still open, at the gateway and with the real orchestrator: it joins the run again."""
 
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+import asyncio
 
 import pytest
-from tests.integration.dead_jobs import QUESTION, dead_letters, outcomes, rejecting_worker, start_runs, treat
+from tests.integration.dead_jobs import (
+    DEAD,
+    QUESTION,
+    dead_letters,
+    die_again,
+    ended,
+    obeying_worker,
+    outcomes,
+    rejecting_worker,
+    start_runs,
+    treat,
+)
 from tests.integration.gateway_client import messages_in, until
 
-from shared.contracts.commands import NodeReplay
-from shared.contracts.events import NodeQueued
-from shared.topology import RUNS
-
-TWO = {"nodes": [{**QUESTION["nodes"][0], "id": node_id} for node_id in ("ask", "slow")], "edges": []}
+NODES = [{**QUESTION["nodes"][0], "id": node_id} for node_id in ("ask", "slow", "join")]
+EDGES = [{"source": source, "target": "join", "targetHandle": "user_message"} for source in ("ask",)]
+GRAPH = {"nodes": NODES, "edges": EDGES}
 
 
 @pytest.fixture
 async def open_run(client, services, stack):
     """A run of which one job has died, and another one is in hand: its id, and the dead letter."""
     async with rejecting_worker(stack, but_for=("slow",)):
-        (run_id,) = await start_runs(client, 1, TWO)
+        (run_id,) = await start_runs(client, 1, GRAPH)
         (letter,) = await dead_letters(client, 1)
         yield run_id, letter
 
 
-@asynccontextmanager
-async def attempts_made(channel, publisher):
-    """Answer commands for another attempt as the orchestrator does; yields what was asked for."""
-    asked = []
-
-    async def tell(command):
-        asked.append(replay := NodeReplay.model_validate_json(command.body))
-        await publisher.publish(queued_again(replay.run_id))
-
-    queue = await channel.declare_queue("", exclusive=True)
-    await queue.bind(RUNS, "node.replay")
-    tag = await queue.consume(tell, no_ack=True)
-    yield asked
-    await queue.cancel(tag)
-    await queue.delete(if_unused=False, if_empty=False)
+async def node_of(client, run_id, node_id):
+    run = (await client.get(f"/api/workflows/runs/{run_id}")).json()
+    return next(node for node in run["nodes"] if node["nodeId"] == node_id)
 
 
-async def test_a_job_joins_its_run_that_is_still_open(client, open_run, stack, channel, publisher):
-    run_id, letter = open_run
-    assert letter["runStatus"] == "running"
-    async with attempts_made(channel, publisher) as asked:
-        reply = await treat(client, "replay", all=True, params={"userMessage": "edited"})
+async def test_a_job_joins_its_run_with_edited_params_and_the_run_completes(client, services, stack):
+    async with rejecting_worker(stack, but_for=("slow",)):
+        (run_id,) = await start_runs(client, 1, GRAPH)
+        (letter,) = await dead_letters(client, 1)
+        assert letter["runStatus"] == "running"
+    done, bodies = [], (await client.get(DEAD, params={"bodies": True})).json()["letters"]
+    reply = await treat(client, "replay", all=True, params={"userMessage": "edited"})
     assert [result["outcome"] for result in reply["results"]] == ["rejoined"]
-    assert [(str(replay.run_id), replay.node_id, replay.attempt) for replay in asked] == [(run_id, "ask", 1)]
-    assert asked[0].params == {"userMessage": "edited"}
     assert await messages_in(stack, "dead.jobs.llm") == 0
-
-
-def queued_again(run_id):
-    about = {"run_id": run_id, "node_id": "ask", "node_type": "llm", "attempt": 2}
-    return NodeQueued.model_validate({**about, "at": datetime.now(UTC)}, by_name=True)
-
-
-async def test_a_job_whose_run_went_on_meanwhile_is_only_removed(client, open_run, stack, publisher):
-    run_id, _ = open_run
-    await publisher.publish(queued_again(run_id))
-
-    async def is_known():
-        nodes = (await client.get(f"/api/workflows/runs/{run_id}")).json()["nodes"]
-        return [node["attempt"] for node in nodes if node["nodeId"] == "ask"] == [2]
-
-    await until(is_known)
+    async with obeying_worker(stack, done):
+        run = await ended(client, run_id)
+    assert (run["status"], run["successfulNodes"]) == ("completed", 3)
+    assert sorted(node_id for _, node_id, _ in done) == ["ask", "join", "slow"]
+    assert (run_id, "ask", "edited") in done
+    await die_again(stack, bodies)
     assert await outcomes(client, "replay", all=True) == ["obsolete"]
     assert await messages_in(stack, "dead.jobs.llm") == 0
+
+
+async def test_the_same_replayed_by_two_at_once_is_done_once(client, open_run, stack):
+    run_id, letter = open_run
+    requests = (client.post(f"{DEAD}/replay", json={"ids": [letter["id"]]}) for _ in range(2))
+    results = [result for answer in await asyncio.gather(*requests) for result in answer.json()["results"]]
+    assert [result["outcome"] for result in results] == ["rejoined"]
+    assert (await node_of(client, run_id, "ask"))["attempt"] == 2
+
+
+async def test_a_job_that_was_replayed_when_its_letter_comes_again_is_only_removed(client, open_run, stack):
+    run_id, letter = open_run
+    assert await outcomes(client, "replay", all=True) == ["rejoined"]
+
+    async def is_dead_again():
+        return (await client.get(DEAD)).json()["total"] == 1
+
+    await until(is_dead_again)  # the second attempt has died, too
+    assert (await node_of(client, run_id, "ask"))["attempt"] == 2
+    assert await outcomes(client, "replay", ids=[letter["id"]]) == []
+    assert await outcomes(client, "replay", all=True) == ["rejoined"]

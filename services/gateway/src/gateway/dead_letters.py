@@ -5,6 +5,8 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from structlog import get_logger
+
 from gateway.domain.callers import Caller
 from gateway.domain.letters import (
     Attempt,
@@ -32,6 +34,8 @@ from shared.contracts.operations import MAX_ATTEMPTS_ASKED, AttemptStand
 from shared.messaging.dead_letters import DEAD_QUEUES, DeadQueue, Letter, open_dead_queue
 
 MAX_BODIES = 8 * 1024 * 1024  # bytes in one answer; one that is larger is told by itself
+
+log = get_logger(__name__)
 
 Act = Callable[[Sequence[Letter], Callable[[Letter], Awaitable[None]]], Awaitable[Sequence[LetterResult]]]
 
@@ -132,7 +136,8 @@ class DeadLetters:
         """Return letters with what the run tracker knows of them, as long as it can be asked."""
         try:
             return _with_stands(letters, await self._stands(letters))
-        except UnavailableError:
+        except UnavailableError as err:
+            log.warning("dead letters are told without what the run tracker knows", reason=str(err))
             return list(letters)
 
     async def _stands(self, letters: Iterable[DeadLetter]) -> Stands:

@@ -1,5 +1,6 @@
 """What operators are told of the queues: the broker's word, the run tracker's, and what the events say."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -30,8 +31,7 @@ class Queues:
 
     async def all(self) -> QueuesView:
         """Return all queues; raise `broker_unreachable`. Without the run tracker it is not known what is oldest."""
-        levels = await self._reader.read()
-        oldest, failures = await self._oldest()
+        levels, (oldest, failures) = await asyncio.gather(self._reader.read(), self._oldest())
         now, queues = datetime.now(UTC), with_consumers_missed(levels.queues)
         flows = {name: self._rates.flow(name, now.timestamp()) for name in _NODE_TYPES}
         return QueuesView(

@@ -18,12 +18,14 @@ from shared.contracts.dead_letters import LetterOutcome, LetterResult
 from shared.contracts.envelope import NodeAttempt
 from shared.contracts.errors import InvalidInputError, UnavailableError, WeftError, invalid, unavailable
 from shared.contracts.operations import AttemptKey, AttemptStand
+from shared.contracts.owners import LOCAL_OWNER
 from shared.contracts.states import NodeStatus
 from shared.messaging.dead_letters import Letter
 from shared.messaging.publisher import Publisher
 
 CONCURRENT = 4  # letters at a time; each needs the database now and then
 PATIENCE = 10.0  # seconds in which a job that was replayed is known to go on
+BATCH_SECONDS = 20.0  # in which all letters of a request are begun: who asks waits 30, and others wait for their turn
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 Params = Mapping[str, JsonValue]
@@ -36,6 +38,7 @@ class _Batch:
 
     params: Params
     stands: Mapping[tuple[UUID, str, int], AttemptStand]
+    deadline: float  # of the event loop's clock
     resumed: dict[UUID, asyncio.Task[UUID]] = field(default_factory=dict[UUID, asyncio.Task[UUID]])
 
 
@@ -62,7 +65,8 @@ class Replays:
         """
         keys = [key for letter in letters if (key := _key(letter))]
         stands = {_attempt(stand): stand for stand in (await self._tracker.find_attempts(keys) if keys else ())}
-        batch, places = _Batch(params, stands), asyncio.Semaphore(CONCURRENT)
+        deadline = asyncio.get_running_loop().time() + BATCH_SECONDS
+        batch, places = _Batch(params, stands, deadline), asyncio.Semaphore(CONCURRENT)
 
         async def one(letter: Letter) -> LetterResult:
             async with places:
@@ -76,6 +80,7 @@ class Replays:
     async def _replayed(self, letter: Letter, batch: _Batch) -> LetterResult:
         told = LetterResult(id=letter.id, outcome=LetterOutcome.FAILED, run_id=letter.run_id, node_id=letter.node_id)
         try:
+            _ensure_in_time(batch)
             key = _key(letter)
             if key is None:
                 await self._publisher.republish(letter)
@@ -123,7 +128,7 @@ class Replays:
         return await asyncio.shield(task)
 
     async def _resume(self, stand: AttemptStand, node_type: str, params: Params) -> UUID:
-        owned = replace(self._caller, owner=stand.owner or self._caller.owner, limits=Limits())
+        owned = replace(self._caller, owner=stand.owner or LOCAL_OWNER, limits=Limits())
         # Nothing else is part of what tells a repetition: the run is taken up as it was first asked for.
         request = StartRequest(trigger_run_id=f"dead-letters:{stand.run_id}")
 
@@ -145,6 +150,15 @@ class Replays:
             for node in (run and run.nodes) or ()
             if node.status is NodeStatus.FAILED and node.node_type == node_type
         }
+
+
+def _ensure_in_time(batch: _Batch) -> None:
+    if asyncio.get_running_loop().time() > batch.deadline:
+        raise unavailable(
+            "replay_too_slow",
+            f"those before it took {BATCH_SECONDS:.0f} s, so it was not begun",
+            fix="see that orchestrator and run tracker are up, and replay it again",
+        )
 
 
 def _key(letter: Letter) -> AttemptKey | None:

@@ -42,8 +42,9 @@ class QueueLevel(Contract):
 class NodeTypeLevel(Contract):
     """The jobs of a node type, over all its queues. Rates are jobs per second in the last minutes, by their events.
 
-    `drain_seconds` is how long the jobs that wait will take at the rate at which jobs end now; None where none does, or
-    where nobody knows how many wait. `oldest_seconds` is how long the job that has waited longest has waited.
+    `consumers` are those of the queue that has fewest. `drain_seconds` is how long the jobs that wait will take at the
+    rate at which jobs end now; None where none does, or where nobody knows how many wait. `oldest_seconds` is how long
+    the job that has waited longest has waited.
     """
 
     node_type: str
