@@ -96,7 +96,7 @@ async def _counts(connection: AbstractConnection, name: str) -> Mapping[str, obj
 
 
 async def _is_blocked(connection: AbstractConnection) -> str | None:
-    """Return what speaks for an alarm; the broker tells of one to those who publish only, by not confirming.
+    """Return what speaks for an alarm: the broker still takes the first message of a connection, and then no more.
 
     What is published reaches no queue.
     """
@@ -105,7 +105,8 @@ async def _is_blocked(connection: AbstractConnection) -> str | None:
     probe = aio_pika.Message(b"", delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT)
     try:
         async with asyncio.timeout(CONFIRM_SECONDS):
-            await exchange.publish(probe, "nobody", mandatory=False)
+            for _ in range(2):
+                await exchange.publish(probe, "nobody", mandatory=False)
     except TimeoutError:
         return f"it did not confirm a message within {CONFIRM_SECONDS:.0f} s"
     return None
