@@ -60,8 +60,8 @@ def shuffled(seed):
 async def test_events_one_by_one_make_a_run_with_its_nodes_in_order(repository):
     run = await record(repository, *([event] for event in EVENTS))
     assert (run.status, run.created_at, run.finished_at) == (RunStatus.CANCELLED, at(0), at(60))
-    assert (run.total_nodes, run.successful_nodes, run.failed_nodes) == (11, 6, 2)
-    assert (run.skipped_nodes, run.cancelled_nodes, run.cached_nodes) == (1, 2, 2)
+    assert (run.total_nodes, run.successful_nodes, run.failed_nodes) == (15, 9, 2)
+    assert (run.skipped_nodes, run.cancelled_nodes, run.cached_nodes) == (1, 3, 3)
     assert (run.tokens, run.cost) == (90, 0.06)
     assert (run.resumed_from, run.scope) == (OLD_RUN_ID, Scope.SELECTED)
     assert run.nodes == VIEWS

@@ -38,6 +38,7 @@ OLD_RUN_ID = UUID(int=2)
 WORKFLOW_ID = UUID(int=3)
 LIMITED = Problem(code="llm_rate_limited", message="slow down")
 REFUSED = Problem(code="llm_refused", message="no")
+CRASHED = Problem(code="worker_crashed", message="every worker that took it died")
 TIMEOUT = Problem(code="node_timeout", message="no result came in time")
 USAGE = Usage(model="m", input_tokens=10, output_tokens=5, cost=0.01)
 WARNING = Problem(code="icc_ignored", message="the colour profile is broken")
@@ -71,7 +72,10 @@ def late(node_id, seconds, outcome=NodeStatus.SUCCESS, attempt=1):
     return NodeLate(**about(node_id, attempt), at=at(seconds), outcome=outcome, usage=USAGE)
 
 
-NODES = ("say", "given", "reused", "limited", "slow", "gone", "twice", "refused", "after", "open", "waiting")
+NODES = (
+    *("say", "given", "reused", "limited", "slow", "gone", "twice", "refused", "after", "open", "waiting"),
+    *("dead", "behind", "known", "dropped"),
+)
 GRAPH = WorkflowGraph(
     nodes=tuple(Node(id=node_id, type="llm", params={"userMessage": "?", "model": None}) for node_id in NODES),
     edges=(Edge(source="refused", source_handle="output", target="after", target_handle="texts"),),
@@ -112,18 +116,19 @@ FINISHED = RunFinished(
     run_id=RUN_ID,
     at=at(60),
     status=RunStatus.CANCELLED,
-    total_nodes=11,
-    successful_nodes=6,
+    total_nodes=15,
+    successful_nodes=9,
     failed_nodes=2,
     skipped_nodes=1,
-    cancelled_nodes=2,
-    cached_nodes=2,
+    cancelled_nodes=3,
+    cached_nodes=3,
     tokens=90,
     cost=0.06,
     nodes={
         **dict.fromkeys(("say", "given", "reused", "limited", "slow", "twice"), NodeStatus.SUCCESS),
+        **dict.fromkeys(("dead", "behind", "known"), NodeStatus.SUCCESS),
         **dict.fromkeys(("gone", "refused"), NodeStatus.FAILED),
-        **dict.fromkeys(("open", "waiting"), NodeStatus.CANCELLED),
+        **dict.fromkeys(("open", "waiting", "dropped"), NodeStatus.CANCELLED),
         "after": NodeStatus.SKIPPED,
     },
 )
@@ -161,6 +166,17 @@ EVENTS = (
     *begun("refused", 1),
     NodeFailed(**about("refused"), at=at(9), error=REFUSED, seconds=1.5, usage=USAGE),
     NodeSkipped(**about("after"), at=at(9), because_of="refused"),
+    # A job that killed its workers, and is replayed when that is mended; what was skipped because of it is executed
+    # then, reuses an earlier output, or waits until the run is cancelled.
+    *begun("dead", 1),
+    NodeFailed(**about("dead"), at=at(30), error=CRASHED),
+    *(NodeSkipped(**about(node_id), at=at(30), because_of="dead") for node_id in ("behind", "known", "dropped")),
+    *begun("dead", 40, attempt=2),
+    succeeded("dead", 42, "mended", attempt=2),
+    *begun("behind", 42, attempt=2),
+    succeeded("behind", 44, "at last", attempt=2),
+    NodeSucceeded(**about("known", 2), at=at(42), output=TextValue(text="found"), cached=True),
+    NodeCancelled(**about("dropped", 2), at=at(60)),
     # The run is cancelled while a worker is at it, whose result comes all the same; twice, since it was told again.
     *begun("open", 58),
     NodeCancelled(**about("open"), at=at(60)),
@@ -211,6 +227,11 @@ ATTEMPTS = {
     "gone": (tried(1, FAILED, 1, finished_at=at(20), error=TIMEOUT),),
     "twice": (tried(1, SUCCESS, 1, worker="host:2", waited=4.0, finished_at=at(4), **COST),),
     "refused": (tried(1, FAILED, 1, finished_at=at(9), error=REFUSED, **COST),),
+    "dead": (
+        tried(1, FAILED, 1, finished_at=at(30), error=CRASHED),
+        tried(2, SUCCESS, 40, finished_at=at(42), **COST),
+    ),
+    "behind": (tried(2, SUCCESS, 42, finished_at=at(44), **COST),),
     "open": (tried(1, NodeStatus.CANCELLED, 58, finished_at=at(60)),),
 }
 _NODES = (
@@ -225,6 +246,10 @@ _NODES = (
     view("after", NodeStatus.SKIPPED, finished_at=at(9)),
     view("open", NodeStatus.CANCELLED, finished_at=at(60), **had(58), **was_late(62)),
     view("waiting", NodeStatus.CANCELLED, finished_at=at(60)),
+    success("dead", "mended", attempt=2, finished=42, **had(40), **DONE),
+    success("behind", "at last", attempt=2, finished=44, **had(42), **DONE),
+    success("known", "found", attempt=2, finished=42, cached=True),
+    view("dropped", NodeStatus.CANCELLED, attempt=2, finished_at=at(60)),
 )
 VIEWS = tuple(node.model_copy(update={"attempts": ATTEMPTS.get(node.node_id, ())}) for node in _NODES)
 

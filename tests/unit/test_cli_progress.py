@@ -84,6 +84,15 @@ def test_failed_and_skipped_nodes(progress):
     assert skipped.nodes["a"].status is NodeStatus.SKIPPED
 
 
+@pytest.mark.parametrize("end", [NodeFailed(**ABOUT, error=ERROR), NodeSkipped(**ABOUT, because_of="b")])
+def test_a_node_that_was_replayed_goes_through_its_states_once_more(progress, end):
+    progress.take(end)
+    assert progress.take(QUEUED) == []
+    seen = [progress.take(event.model_copy(update={"attempt": 2}))[0].status for event in (QUEUED, STARTED, SUCCEEDED)]
+    assert seen == ["queued", "running", "success"]
+    assert progress.take(end) == []
+
+
 def test_the_start_brings_nodes_and_the_end_their_final_states():
     progress = RunProgress(RunView(run_id=RUN, status=RunStatus.QUEUED, created_at=NOW))
     summary = NodeSummary(node_id="a", node_type="llm", status=NodeStatus.PENDING)

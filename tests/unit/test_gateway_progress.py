@@ -101,9 +101,14 @@ def test_a_late_event_does_not_undo_what_is_known():
     assert not progress.lacks(view(a=(NodeStatus.SUCCESS, 1)))
 
 
-def test_a_second_attempt_is_news_after_a_failed_first():
-    progress = told(view(), STATUS_EVENTS[NodeStatus.FAILED])
+@pytest.mark.parametrize("end", [NodeStatus.FAILED, NodeStatus.SKIPPED])
+def test_a_second_attempt_is_news_after_the_end_of_the_first(end):
+    progress = told(view(), STATUS_EVENTS[end])
     assert progress.lacks(view(a=(NodeStatus.QUEUED, 2)))
+    again = NodeQueued(**ABOUT, attempt=2)
+    assert progress.is_news(again)
+    progress.take(again)
+    assert not progress.is_news(STATUS_EVENTS[end])
 
 
 def test_an_end_that_was_not_told_is_lacking():

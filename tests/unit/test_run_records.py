@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.histories import (
     COMMAND,
+    CRASHED,
     EVENTS,
     FINISHED,
     LIMITED,
+    NODES,
     OLD_RUN_ID,
     QUEUED,
     RUN_ID,
@@ -23,13 +25,16 @@ from tests.unit.histories import (
     succeeded,
 )
 
+from run_tracker.domain.records import ended_rank, final_rank, given_up_rank, node_rank
 from shared.contracts.envelope import NodeMessage
 from shared.contracts.errors import Problem
 from shared.contracts.events import (
     NodeCancelled,
     NodeFailed,
     NodeLasting,
+    NodeQueued,
     NodeRetrying,
+    NodeSkipped,
     RunRejected,
 )
 from shared.contracts.run_options import Scope
@@ -39,6 +44,14 @@ from shared.contracts.values import TextValue
 IN_ORDER = History(EVENTS)
 GIVEN_UP = NodeRetrying(**about("n"), at=at(20), error=TIMEOUT, retry_at=at(25))
 LIMITED_ONCE = NodeFailed(**about("n"), at=at(3), error=LIMITED, retryable=True, seconds=1.0, usage=USAGE)
+
+REPLAYED = (
+    *begun("n", 1, attempt=3),
+    NodeFailed(**about("n", 3), at=at(9), error=CRASHED),
+    NodeQueued(**about("n", 4), at=at(20)),
+    NodeSkipped(**about("m"), at=at(9), because_of="n"),
+    *begun("m", 30, attempt=2),
+)
 
 
 def node(*events):
@@ -58,8 +71,8 @@ def test_of_a_run_all_is_recorded():
     run = IN_ORDER.run
     assert run
     assert (run.status, run.created_at, run.finished_at, run.workflow_name) == ("cancelled", at(0), at(60), "demo")
-    assert (run.total_nodes, run.successful_nodes, run.failed_nodes) == (11, 6, 2)
-    assert (run.skipped_nodes, run.cancelled_nodes, run.cached_nodes) == (1, 2, 2)
+    assert (run.total_nodes, run.successful_nodes, run.failed_nodes) == (15, 9, 2)
+    assert (run.skipped_nodes, run.cancelled_nodes, run.cached_nodes) == (1, 3, 3)
     assert (run.tokens, run.cost) == (90, 0.06)
     assert (run.resumed_from, run.scope, run.command) == (OLD_RUN_ID, Scope.SELECTED, COMMAND)
 
@@ -88,7 +101,7 @@ def test_after_the_final_word_no_status_changes(events):
 @given(st.permutations([event for event in EVENTS if event != FINISHED]))
 def test_what_the_orchestrator_ended_stays_ended_before_the_final_word_too(events):
     history = History(events)
-    for node_id in ("given", "reused", "slow", "gone", "refused", "after", "open", "waiting"):
+    for node_id in set(NODES) - {"twice"}:  # only the final word says which of its workers was in time
         assert history.node(node_id).status is FINISHED.nodes[node_id]
 
 
@@ -142,6 +155,27 @@ def test_a_run_that_times_out_fails_also_a_node_that_waits_for_its_next_attempt(
     word = FINISHED.model_copy(update={"nodes": {"n": NodeStatus.FAILED}})
     known = node(*begun("n", 1), LIMITED_ONCE, GIVEN_UP, expired, word)
     assert (known.status, known.error, known.finished_at) == (NodeStatus.FAILED, expired.error, at(24))
+
+
+@given(st.permutations(REPLAYED * 2), st.integers(0, len(REPLAYED) * 2))
+def test_a_later_attempt_overtakes_every_end_of_an_earlier_one(events, size):
+    history = History(events[:size], events[size:])
+    failed, skipped = history.node("n"), history.node("m")
+    assert (failed.status, failed.attempt, failed.error) == (NodeStatus.QUEUED, 4, None)
+    assert [attempt.status for attempt in failed.attempts] == [NodeStatus.FAILED, NodeStatus.QUEUED]
+    assert failed.attempts[0].error == CRASHED
+    assert (skipped.status, skipped.attempt, skipped.finished_at) == (NodeStatus.RUNNING, 2, None)
+
+
+@given(st.sampled_from(NodeStatus), st.integers(0, 500), st.integers(1, 500))
+def test_attempts_come_before_states_and_the_last_word_before_both(status, attempt, more):
+    ends = (NodeStatus.SUCCESS, NodeStatus.SKIPPED, NodeStatus.CANCELLED)
+    told = [
+        node_rank(other, attempt) for other in NodeStatus if other not in {NodeStatus.SKIPPED, NodeStatus.CANCELLED}
+    ]
+    decided = [given_up_rank(attempt), *(ended_rank(end, attempt) for end in ends)]
+    assert max(told) < min(decided)
+    assert max(decided) < node_rank(NodeStatus.PENDING, attempt + more) < final_rank(status)
 
 
 def test_a_lasting_job_is_running_even_if_nobody_told_who_has_it():

@@ -1,7 +1,8 @@
 """Records of runs and nodes that only ever grow: merging is commutative, associative and idempotent.
 
-A record's status is the one with the highest rank. Of what belongs to an attempt, a node's record keeps only that of
-the latest one; each attempt has a record of its own besides.
+A record's status is the one with the highest rank: a later attempt is above all that was told of an earlier one, and
+what is told of every node when the run ends is above all attempts. Of what belongs to an attempt, a node's record keeps
+only that of the latest one; each attempt has a record of its own besides.
 Each outcome that was told of an attempt is a fact by itself, beside others that contradict it: which one counts is
 read off the status (`run_tracker.domain.views`), and the orchestrator's final word may yet change that.
 """
@@ -36,8 +37,13 @@ _NODE_RANK: Mapping[NodeStatus, int] = MappingProxyType(
         NodeStatus.FAILED: 5,  # above success, since a timeout that is told as a failure may precede a late success
     }
 )
-_FINAL = 1_000_000_000  # what the orchestrator ended by itself, without any worker
-_FINAL_WORD = _FINAL + len(_STATUSES)  # what it says of every node when the run ends
+# How the orchestrator ended an attempt by itself, whatever a worker tells of it: with an output that was known before,
+# or without one. A person may bring the node back, and then a later attempt is further on.
+_ENDED_RANK: Mapping[NodeStatus, int] = MappingProxyType(
+    {NodeStatus.SUCCESS: 7, NodeStatus.SKIPPED: 8, NodeStatus.CANCELLED: 9}
+)
+_FINAL = 1_000_000_000  # the end of a run
+_FINAL_WORD = _FINAL + len(_STATUSES)  # what is told then of every node
 
 
 class Fact(Contract):
@@ -255,9 +261,9 @@ def given_up_rank(attempt: int) -> int:
     return attempt * _PER_ATTEMPT + _RETRYING
 
 
-def ended_rank(status: NodeStatus) -> int:
-    """Return how far on a node is that the orchestrator ended, whatever workers tell of any attempt."""
-    return _FINAL + _STATUSES.index(status)
+def ended_rank(status: NodeStatus, attempt: int) -> int:
+    """Return how far on a node is that the orchestrator ended, whatever a worker tells of the attempt."""
+    return attempt * _PER_ATTEMPT + _ENDED_RANK[status]
 
 
 def final_rank(status: NodeStatus) -> int:

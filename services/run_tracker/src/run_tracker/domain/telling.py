@@ -142,7 +142,7 @@ def _as_taken(event: _Taken, node: NodeSummary) -> Mapping[str, Any]:
     if node.status not in FINAL_NODE_STATUSES or node.output is None:
         return {"status": node.status, "rank": node_rank(node.status, 0)}
     success = Success(order=earliest_first(event.at), finished_at=event.at, output=node.output, cached=node.cached)
-    return {"status": node.status, "rank": ended_rank(node.status), "attempt": 1, "success": success}
+    return {"status": node.status, "rank": ended_rank(node.status, 1), "attempt": 1, "success": success}
 
 
 def _run_finished(event: RunFinished) -> RunRecord:
@@ -186,9 +186,11 @@ def _decided(event: _Decided) -> NodeRecord:
             retry = Retry(order=earliest_first(event.at), error=event.error, retry_at=event.retry_at)
             return _record(event, NodeStatus.RETRYING, given_up_rank(event.attempt), retry=retry)
         case NodeSkipped():
-            return _record(event, NodeStatus.SKIPPED, ended_rank(NodeStatus.SKIPPED), ended_at=event.at)
+            return _record(event, NodeStatus.SKIPPED, ended_rank(NodeStatus.SKIPPED, event.attempt), ended_at=event.at)
         case NodeCancelled():
-            return _record(event, NodeStatus.CANCELLED, ended_rank(NodeStatus.CANCELLED), ended_at=event.at)
+            return _record(
+                event, NodeStatus.CANCELLED, ended_rank(NodeStatus.CANCELLED, event.attempt), ended_at=event.at
+            )
 
 
 def _attempted(event: _Attempted) -> NodeRecord:
@@ -249,7 +251,9 @@ def _succeeded(event: NodeSucceeded) -> NodeRecord:
         warnings=event.warnings,
     )
     # Only the orchestrator knows earlier outputs.
-    rank = ended_rank(NodeStatus.SUCCESS) if event.cached else node_rank(NodeStatus.SUCCESS, event.attempt)
+    rank = (
+        ended_rank(NodeStatus.SUCCESS, event.attempt) if event.cached else node_rank(NodeStatus.SUCCESS, event.attempt)
+    )
     return _record(event, NodeStatus.SUCCESS, rank, success=success)
 
 
