@@ -1,5 +1,6 @@
 """Replaying dead letters, without a broker: what is asked of whom, and which letters may be removed."""
 
+from dataclasses import replace
 from unittest.mock import create_autospec
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from gateway.plans import Plans
 from gateway.replays import Replays
 from gateway.starts import Starts
 from gateway.tracker_client import TrackerClient
+from shared.contracts.commands import NodeExecute
 from shared.contracts.dead_letters import LetterOutcome
 from shared.contracts.errors import unavailable
 from shared.contracts.operations import AttemptStand
@@ -118,6 +120,15 @@ async def test_what_cannot_be_resumed_stays(bench):
 async def test_params_of_what_cannot_be_read_cannot_be_edited(bench):
     bench.tracker.find_attempts.return_value = [stand()]
     assert await bench.replay(letter(), model="other") == [(LetterOutcome.FAILED, "unreadable_job")]
+
+
+async def test_params_that_do_not_fit_are_not_sent(bench):
+    bench.tracker.find_attempts.return_value = [stand()]
+    job = NodeExecute(run_id=RUN, node_id="ask", node_type="llm", params={"userMessage": "?"})
+    readable = replace(letter(), body=job.to_json())
+    assert await bench.replay(readable, nonsense=1) == [(LetterOutcome.FAILED, "invalid_params")]
+    bench.publisher.publish.assert_not_awaited()
+    assert bench.removed == []
 
 
 async def test_what_is_no_job_goes_back_and_a_broker_that_does_not_take_it_leaves_it(bench):

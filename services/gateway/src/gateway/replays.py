@@ -16,7 +16,8 @@ from gateway.views import ResumeRequest, StartRequest
 from shared.contracts.commands import NodeReplay, RunStart, read_job
 from shared.contracts.dead_letters import LetterOutcome, LetterResult
 from shared.contracts.envelope import NodeAttempt
-from shared.contracts.errors import InvalidInputError, UnavailableError, WeftError, invalid, unavailable
+from shared.contracts.errors import InvalidInputError, Problem, UnavailableError, WeftError, invalid, unavailable
+from shared.contracts.node_types import REGISTRY
 from shared.contracts.operations import AttemptKey, AttemptStand
 from shared.contracts.owners import LOCAL_OWNER
 from shared.contracts.states import NodeStatus
@@ -173,11 +174,27 @@ def _attempt(key: AttemptKey) -> tuple[UUID, str, int]:
 
 
 def _command(letter: Letter, key: AttemptKey, params: Params) -> NodeReplay:
-    """Return the command for another attempt; raise `unreadable_job` where params cannot be edited."""
-    edited = {**_params(letter), **params} if params else None
+    """Return the command for another attempt; raise `unreadable_job` or `invalid_params` where params are wrong."""
     assert letter.node_type
+    edited = {**_params(letter), **params} if params else None
+    if edited is not None:
+        _ensure_fitting(letter.node_type, key.node_id, edited)
     about = NodeAttempt(run_id=key.run_id, node_id=key.node_id, node_type=letter.node_type, attempt=key.attempt)
     return NodeReplay(**about, params=edited)
+
+
+def _ensure_fitting(node_type: str, node_id: str, params: Params) -> None:
+    """Raise `invalid_params`: the orchestrator would fail the node, and the letter would be gone."""
+    try:
+        REGISTRY[node_type].read_params(params)
+    except ValidationError as err:
+        problems = (
+            Problem(
+                code="invalid_params", message=error["msg"], where=".".join(map(str, error["loc"])), node_id=node_id
+            )
+            for error in err.errors(include_url=False, include_input=False)
+        )
+        raise InvalidInputError(*problems) from err
 
 
 def _params(letter: Letter) -> Params:
