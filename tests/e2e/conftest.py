@@ -35,7 +35,7 @@ def system(running_system: System) -> Iterator[System]:
 
 @pytest.fixture
 def start(system: System) -> Callable[..., "subprocess.Popen[str]"]:
-    """Return a function that starts `weft` in the folder of the running system."""
+    """Return a function that starts `weft` in the folder of the running system, its `stderr` a pipe or a file."""
     settings = system.supervisor.settings
     assert settings.api_key
     known = {
@@ -46,8 +46,8 @@ def start(system: System) -> Callable[..., "subprocess.Popen[str]"]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("WEFT_")} | known
     weft, pipe = Path(sys.executable).with_name("weft"), subprocess.PIPE
 
-    def start(*arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen([weft, *arguments], stdout=pipe, stderr=pipe, text=True, env=env)
+    def start(*arguments: str, stderr: int = pipe, **more: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen([weft, *arguments], stdout=pipe, stderr=stderr, text=True, env={**env, **more})
 
     return start
 

@@ -220,6 +220,11 @@ async def test_the_client_does_what_the_api_can(gateway, services, key):
         assert (await client.replay(run.run_id)).run_id != run.run_id
         assert (await client.resume(run.run_id)).resumed_from == run.run_id
         assert (await client.why(run.run_id)).nodes == ()
+        assert {entry.node_id for entry in (await client.timeline(run.run_id)).entries} == {"photo", "half", "out"}
+        assert "half" in {shown.node_id for shown in (await client.pictures(run.run_id)).assets}
+        assert (await client.statistics(workflow.id)).total.completed >= 1
+        assert {"crop_image", "llm"} <= {kind.name for kind in (await client.node_types()).node_types}
+        assert (await client.import_workflow(await client.export_workflow(workflow.id))).id != workflow.id
         with pytest.raises(InvalidInputError, match="run_finished"):
             await client.cancel(run.run_id)
         updated = await client.update_workflow(workflow.id, HELLO, version=1)

@@ -176,7 +176,7 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(capsys):
     )
 
 
-def test_progress_is_a_table_on_a_terminal(monkeypatch, capsys):
+def test_progress_is_drawn_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(Console, "is_terminal", property(lambda _: True))
     monkeypatch.setenv("TERM", "xterm")
     many = tuple(NodeView(node_id=f"n{i}", status=NodeStatus.PENDING) for i in range(60))
@@ -186,5 +186,4 @@ def test_progress_is_a_table_on_a_terminal(monkeypatch, capsys):
     err = capsys.readouterr().err
     assert "2/63 nodes" in err
     assert "Crop" not in err  # those that failed or run come before those that are done
-    assert "failed" in err
-    assert "... and 23 more" in err
+    assert "failed #3" in err

@@ -15,7 +15,7 @@ from shared.contracts.events import NodeStarted, RunFinished, RunRejected
 from shared.contracts.queries import NodeView, RunView
 from shared.contracts.states import NodeStatus, RunStatus
 
-RUN = UUID(int=7)
+RUN, WORKFLOW = UUID(int=7), UUID(int=9)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NODE = NodeView(node_id="a", node_type="llm", status=NodeStatus.QUEUED)
 RUNNING = RunView(run_id=RUN, status=RunStatus.RUNNING, created_at=NOW, nodes=(NODE,))
@@ -72,6 +72,7 @@ def connect(**answers):
         "events": f"/api/workflows/runs/{RUN}/events",
         "run": f"/api/workflows/runs/{RUN}",
         "runs": "/api/workflows/runs",
+        "workflow": f"/api/workflows/{WORKFLOW}",
     }
     fake = FakeGateway({paths[name]: list(answer) for name, answer in answers.items()})
     return fake, AsyncClient("http://gateway.test", transport=httpx2.MockTransport(fake))
@@ -224,3 +225,18 @@ async def test_the_key_goes_along():
     async with gateway:
         assert (await gateway.runs()).runs == ()
     assert keys == ["Bearer weft_x"]
+
+
+async def test_the_graph_is_learnt_for_drawing_and_done_without_where_it_is_gone():
+    graph = {"nodes": [{"id": "a", "type": "llm"}], "edges": []}
+    kept = {"id": str(WORKFLOW), "version": 2, "name": "x", "createdAt": "2026-01-01T00:00:00Z", "graph": graph}
+    gone = httpx2.Response(404, json={"problems": [{"code": "workflow_not_found", "message": "no"}]})
+    accepted = RUNNING.model_copy(update={"workflow_id": WORKFLOW, "workflow_version": 2})
+    for answer, known in ((httpx2.Response(200, json=kept), ["a"]), (gone, None)):
+        seen = []
+        _, gateway = connect(workflow=[answer], events=[Line(sse(COMPLETED))], run=[json(COMPLETED)])
+        follower = Follower(gateway, accepted, lambda progress, _, seen=seen: seen.append(progress.graph))
+        async with gateway:
+            await follower.learn_graph()
+            await follower.until_end(10)
+        assert (seen[-1] and [node.id for node in seen[-1].nodes]) == known

@@ -58,13 +58,15 @@ class Play:
         """Let a worker do any of the jobs, maybe one that another worker has done or is doing."""
         job = self._chance.choice(self.core.told(NodeExecute))
         started_at = self._tick()
-        self.told.append(NodeStarted(**job.about, at=started_at, worker=f"host:{len(self.told)}"))
+        worker = f"host:{len(self.told)}"
+        if self._chance.random() < 0.5:
+            self.told.append(NodeStarted(**job.about, at=started_at, worker=worker))
         if self._chance.random() < 0.5:
             self._tell(NodeLasting(**job.about, at=self._tick(), started_at=started_at))
         may_retry = not job.last_attempt and self._chance.random() < 0.5
         success, failure = succeeded(job, f"{job.node_id}{job.attempt}"), failed(job, retryable=may_retry)
         result = success if self._chance.random() < 0.7 else failure
-        self._tell(result.model_copy(update={"at": self._tick()}))
+        self._tell(result.model_copy(update={"at": self._tick(), "started_at": started_at, "worker": worker}))
 
     def _tell(self, message):
         self.told.append(message)

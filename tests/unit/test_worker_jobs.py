@@ -130,7 +130,6 @@ async def test_a_result_is_safe_before_its_job_is_acknowledged():
     worker.finish.set()
     assert await within(worker.deliver(job())) == "acknowledged"
     assert worker.journal == ["node.succeeded", "acknowledged"]
-    assert len(worker.publisher.of(NodeStarted)) == 1
 
 
 async def test_a_job_of_ours_that_comes_again_as_a_suspect_after_a_lost_connection_is_waited_for():
@@ -193,8 +192,8 @@ async def test_the_timeout_counts_from_the_slot_on_and_not_from_the_delivery():
     assert {type(result) for result in worker.results} == {NodeSucceeded}
 
 
-async def test_a_job_that_lasts_is_told_of_once_and_a_quick_one_never(monkeypatch):
-    monkeypatch.setattr(jobs, "LASTING_SECONDS", 0.02)
+async def test_a_job_that_lasts_is_told_of_once_and_a_quick_one_by_its_result_alone(monkeypatch):
+    monkeypatch.setattr(jobs, "LASTING_SECONDS", 0.2)
     worker = Worker()
     settled = worker.deliver(job())
     await worker.publisher.wait_for(NodeLasting)
@@ -202,9 +201,13 @@ async def test_a_job_that_lasts_is_told_of_once_and_a_quick_one_never(monkeypatc
     await within(settled)
     await within(worker.deliver(job("quick")))
     (lasting,) = worker.publisher.of(NodeLasting)
-    (started, _) = worker.publisher.of(NodeStarted)
+    (started,) = worker.publisher.of(NodeStarted)
     assert lasting.started_at == started.at < lasting.at
-    assert lasting.about == job().about
+    assert lasting.about == started.about == job().about
+    lasted, quick = worker.results
+    assert (lasted.started_at, lasted.worker) == (started.at, started.worker)
+    assert quick.started_at is not None
+    assert started.at < quick.started_at <= quick.at
 
 
 async def test_a_body_that_cancels_itself_is_a_defect_and_no_abandonment():
@@ -318,7 +321,6 @@ async def test_a_thread_that_cannot_be_stopped_keeps_its_slot_and_holds_nobody_u
     if reason == "abandoned":
         worker.runner.abandon(abandonment(blocked))
     assert await within(settled) == "acknowledged"
-    assert len(worker.publisher.of(NodeStarted)) == 1
     assert not next_one.done()
     end_thread.set()
     assert await within(next_one) == "acknowledged"

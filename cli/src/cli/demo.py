@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cli.dev import running, tell
-from cli.display import show_progress
+from cli.display import is_drawn, show_progress
 from cli.errors import ExitCode
 from cli.render import write_line, write_run
 from cli.runner import RunRequest, execute
@@ -40,7 +40,9 @@ def run_demo(settings: Settings) -> ExitCode:
     with _system(settings) as system:
         ready = time.monotonic()
         with show_progress() as on_change:
-            run = asyncio.run(execute(system.gateway_url or "", request.begin, on_change, patience=RUN_SECONDS))
+            url = system.gateway_url or ""
+            following = execute(url, request.begin, on_change, patience=RUN_SECONDS, draws=is_drawn())
+            run = asyncio.run(following)
         done = time.monotonic()
         write_run(run, system.assets_url)
         write_line(f"Start-up took {ready - started:.1f} s, the run {done - ready:.1f} s.")

@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     RUN_FAILED = 1
+    CHECK_FAILED = 1  # the same number, for what was looked at and is not well
     USAGE = 2
     UNAVAILABLE = os.EX_UNAVAILABLE
     DEFECT = os.EX_SOFTWARE

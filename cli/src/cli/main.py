@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cli.commands import costs, dead, history, keys, queues, run, runs, stack, workflows
+from cli.commands import costs, dead, doctor, history, keys, queues, run, runs, stack, workflows
 from cli.errors import ExitCode, tell_defect, tell_error, tell_problem
 from shared.contracts.errors import Problem, WeftError
 from shared.logs import configure_logs
@@ -18,10 +18,10 @@ def create_app() -> typer.Typer:
         name="weft",
         help="Run visual AI-image workflows: local stack, runs, queues.",
         no_args_is_help=True,
-        add_completion=False,
         rich_markup_mode=None,
     )
-    for name, command in (("setup", stack.setup), ("dev", stack.dev), ("demo", stack.demo), ("costs", costs.costs)):
+    local = {"setup": stack.setup, "dev": stack.dev, "demo": stack.demo, "doctor": doctor.doctor}
+    for name, command in {**local, "costs": costs.costs}.items():
         app.command(name)(command)
     groups = {"run": run, "runs": runs, "workflows": workflows, "queues": queues, "dead": dead}
     groups |= {"history": history, "keys": keys}

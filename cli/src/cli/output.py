@@ -10,8 +10,16 @@ class Output(StrEnum):
     JSON = "json"
 
 
-class Stream(StrEnum):
-    """What stdout holds where one thing comes after the other."""
+class ListOutput(StrEnum):
+    """What stdout holds where there is much to tell; `jsonl` is a JSON object on each line."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+class StreamOutput(StrEnum):
+    """What stdout holds where the telling has no end."""
 
     TEXT = "text"
     JSONL = "jsonl"

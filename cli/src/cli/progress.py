@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from typing import Any
 
+from cli.streamed import Streamed
 from shared.contracts.envelope import NodeMessage
 from shared.contracts.errors import Problem
 from shared.contracts.events import (
     LiveEvent,
     NodeLate,
+    NodeProgress,
     NodeQueued,
     NodeRetrying,
     NodeStarted,
@@ -19,22 +21,27 @@ from shared.contracts.events import (
     RunStarted,
     status_after,
 )
+from shared.contracts.graph import WorkflowGraph
 from shared.contracts.queries import LateResult, NodeView, RunView
 from shared.contracts.states import FINAL_RUN_STATUSES, NodeStatus, RunStatus
 
 _BEFORE_THE_END = (NodeStatus.PENDING, NodeStatus.QUEUED, NodeStatus.RUNNING, NodeStatus.RETRYING)
+_OF_START = frozenset({"started_at", "worker"})
 
 
 class RunProgress:
     """A run as far as it is known: `run` without its nodes, and `nodes` by id, in the order of the workflow.
 
-    `refusal` is set where the run will never be, because its name belongs to another one.
+    `refusal` is set where the run will never be, because its name belongs to another one. `graph` is the workflow, as
+    soon as it is known; `streamed` what attempts that go on have told of their answers, by node.
     """
 
     def __init__(self, run: RunView) -> None:
         self.run = run
         self.nodes: dict[str, NodeView] = {}
         self.refusal: Problem | None = None
+        self.graph: WorkflowGraph | None = None
+        self.streamed: dict[str, Streamed] = {}
         self.take(run)
 
     @property
@@ -51,11 +58,8 @@ class RunProgress:
             case RunView():
                 self.run = update.model_copy(update={"nodes": None})
                 return self._replace(update.nodes or ())
-            case RunQueued():
-                return self._replace(self._summarised(update.nodes))
-            case RunStarted():
-                self.run = self.run.model_copy(update={"status": RunStatus.RUNNING})
-                return self._replace(self._summarised(update.nodes))
+            case RunQueued() | RunStarted():
+                return self._begin(update)
             case RunFinished():
                 self.run = self.run.model_copy(update={"status": update.status, "finished_at": update.at})
                 return self._replace(self._with_final_states(update))
@@ -63,8 +67,20 @@ class RunProgress:
                 self.refusal = update.problem if update.existing_run_id != update.run_id else self.refusal
                 return []
             case _:
-                node = self.nodes.get(update.node_id)
-                return self._replace([_advance(node, update)] if node else [])
+                return self._take_node_message(update)
+
+    def _begin(self, event: RunQueued | RunStarted) -> list[NodeView]:
+        self.graph = event.command.graph if event.command else self.graph
+        if isinstance(event, RunStarted):
+            self.run = self.run.model_copy(update={"status": RunStatus.RUNNING})
+        return self._replace(self._summarised(event.nodes))
+
+    def _take_node_message(self, event: NodeMessage) -> list[NodeView]:
+        if isinstance(event, NodeProgress):
+            known = self.streamed.get(event.node_id, Streamed(event.attempt))
+            self.streamed[event.node_id] = known.take(event)
+        node = self.nodes.get(event.node_id)
+        return self._replace([_advance(node, event)] if node else [])
 
     def _replace(self, nodes: Iterable[NodeView]) -> list[NodeView]:
         changed = [node for node in nodes if self.nodes.get(node.node_id) != node]
@@ -105,6 +121,8 @@ def _with_late_result(node: NodeView, event: NodeLate) -> NodeView:
 def _changes(event: NodeMessage) -> dict[str, Any]:
     """Return what an event that is new tells of its node: what both know by the same name, and when it came to that."""
     changes = {name: getattr(event, name) for name in type(event).model_fields if name in NodeView.model_fields}
+    # What the orchestrator tells of an end says nothing of the job's start.
+    changes = {name: value for name, value in changes.items() if value is not None or name not in _OF_START}
     match event:
         case NodeQueued():
             changes |= {"queued_at": event.at, "started_at": None}

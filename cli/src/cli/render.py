@@ -3,16 +3,20 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.display import label, late_note, seconds_between, status_of
 from cli.errors import tell_problem
-from cli.output import Output
+from cli.happenings import History
+from cli.output import ListOutput, Output
+from cli.timeline import LEGEND, longest, timeline_table
+from cli.words import label, late_note, seconds_between, status_of
 from shared.assets import AssetStore
+from shared.client.requests import Timeline
 from shared.contracts.base import Contract
 from shared.contracts.errors import Problem
 from shared.contracts.queries import NodeExplanation, NodeView, RunView, WhyReply
@@ -25,7 +29,7 @@ _NODE_COLUMNS = ("node", "type", "status", "attempt", "seconds", "tokens", "doll
 def write_json(content: Contract | dict[str, object]) -> None:
     """Write JSON, and nothing else, to stdout."""
     text = content.to_json().decode() if isinstance(content, Contract) else json.dumps(content)
-    sys.stdout.write(text + "\n")
+    write_line(text)
 
 
 def write_note(text: str) -> None:
@@ -34,8 +38,14 @@ def write_note(text: str) -> None:
 
 
 def write_line(text: str = "") -> None:
-    """Write a line for people to stdout."""
+    """Write a line to stdout."""
     sys.stdout.write(text + "\n")
+
+
+def write_line_now(text: str) -> None:
+    """Write a line to stdout, to be seen at once by whoever reads it, also through a pipe."""
+    write_line(text)
+    sys.stdout.flush()
 
 
 def write_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -84,6 +94,28 @@ def write_run_in_full(run: RunView, assets_url: str | None) -> None:
     write_table(_NODE_COLUMNS, [_node_row(node) for node in run.nodes or ()])
     write_line()
     write_run(run, assets_url)
+
+
+def write_history(history: History, output: ListOutput) -> None:
+    """Write all that happened to a run: as JSON, as a line of JSON for each, or for people."""
+    match output:
+        case ListOutput.JSON:
+            write_json(history)
+        case ListOutput.JSONL:
+            for event in history.events:
+                write_json(event)
+        case ListOutput.TEXT:
+            write_table(("time (UTC)", "event", "node", ""), [event.as_row() for event in history.events])
+
+
+def write_timeline(timeline: Timeline, most: int) -> None:
+    """Write for people what the nodes of a run did when, `most` lines of it, as wide as the terminal."""
+    console = Console()
+    entries = longest(timeline, most)
+    console.print(timeline_table(timeline, entries, now=datetime.now(UTC), width=console.width))
+    write_line(LEGEND)
+    if left := len(timeline.entries) - len(entries):
+        write_line(f"{left:,} shorter attempts are left out; show more with --limit")
 
 
 def write_explanation(run_id: UUID, reply: WhyReply) -> None:

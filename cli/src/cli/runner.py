@@ -118,11 +118,18 @@ class ReplayRequest:
         return await gateway.replay(self.run_id, trigger_run_id=self.trigger_id)
 
 
-async def execute(url: str, begin: Begin, on_change: OnChange, *, patience: float | None) -> RunView:
-    """Start a run and follow it to its end; see `Follower.until_end` for what is raised."""
+async def execute(
+    url: str, begin: Begin, on_change: OnChange, *, patience: float | None, draws: bool = False
+) -> RunView:
+    """Start a run and follow it to its end, raising as `Follower.until_end` does; `draws`: its graph is wanted."""
     async with connect(url) as gateway:
-        accepted = await begin(gateway)
-        return await Follower(gateway, accepted, on_change).until_end(patience)
+        follower = Follower(gateway, await begin(gateway), on_change)
+        learning = asyncio.create_task(follower.learn_graph()) if draws else None
+        try:
+            return await follower.until_end(patience)
+        finally:
+            if learning:
+                learning.cancel()
 
 
 async def start_only(url: str, begin: Begin) -> UUID:

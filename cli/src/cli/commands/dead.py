@@ -9,10 +9,10 @@ from uuid import UUID
 
 import typer
 
-from cli.commands.options import OutputOption, StreamOption, YesOption, confirm, gateway_url
+from cli.commands.options import OutputOption, StreamOutputOption, YesOption, confirm, gateway_url
 from cli.commands.spread import spread
 from cli.errors import ExitCode
-from cli.output import Output, Stream
+from cli.output import Output, StreamOutput
 from shared.contracts.dead_letters import MAX_LETTERS, DeadLetter, DeadLetterPage, LetterOutcome, LettersReply
 from shared.contracts.errors import invalid
 from shared.settings import Settings
@@ -112,7 +112,7 @@ def replay_letters(
     rate: RateOption = None,
     limit: MostOption = None,
     yes: YesOption = False,
-    output: StreamOption = Stream.TEXT,
+    output: StreamOutputOption = StreamOutput.TEXT,
 ) -> int:
     """Do again what died. A job joins its run; where that has ended, a new run takes it up. Exits 1 if one failed."""
     from cli.edits import read_params  # noqa: PLC0415 -- see the package
@@ -134,7 +134,7 @@ def drop_letters(
     rate: RateOption = None,
     limit: MostOption = None,
     yes: YesOption = False,
-    output: StreamOption = Stream.TEXT,
+    output: StreamOutputOption = StreamOutput.TEXT,
 ) -> int:
     """Throw dead letters away for good; `weft dead export` keeps a copy."""
     selection = _selection(ids, which.as_query(), every=every)
@@ -148,7 +148,7 @@ class _Treatment:
     body: Mapping[str, Any]
     rate: str | None
     limit: int | None
-    output: Stream
+    output: StreamOutput
 
 
 def _selection(ids: list[str] | None, criteria: Mapping[str, Any], *, every: bool) -> dict[str, Any]:
@@ -188,17 +188,17 @@ async def _treat(treatment: _Treatment) -> int:
         async for reply in treat_all(send, treatment.body, rate=rate or None, most=treatment.limit):
             counts.update(result.outcome for result in reply.results)
             _tell(reply, treatment.output)
-    if treatment.output is Stream.TEXT:
+    if treatment.output is StreamOutput.TEXT:
         write_line(summary(counts))
     return ExitCode.RUN_FAILED if counts[LetterOutcome.FAILED] else ExitCode.OK
 
 
-def _tell(reply: LettersReply, output: Stream) -> None:
+def _tell(reply: LettersReply, output: StreamOutput) -> None:
     from cli.letter_tables import result_line  # noqa: PLC0415 -- see the package
     from cli.render import write_json, write_note  # noqa: PLC0415 -- see the package
 
     for result in reply.results:
-        if output is Stream.JSONL:
+        if output is StreamOutput.JSONL:
             write_json(result)
         elif result.problem:
             write_note(result_line(result))

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import typer
 
-from cli.output import Output, Stream
+from cli.commands.completion import offer_runs, offer_workflows
+from cli.output import ListOutput, Output, StreamOutput
 from shared.contracts.errors import invalid, unavailable
 from shared.contracts.run_options import (
     MAX_CONCURRENT_RUNS,
@@ -21,9 +22,18 @@ from shared.contracts.run_options import (
 from shared.settings import Settings
 
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="text for people, or json alone on stdout")]
-StreamOption = Annotated[Stream, typer.Option("-o", "--output", help="text for people, or JSON, a line each")]
+ListOutputOption = Annotated[
+    ListOutput,
+    typer.Option("-o", "--output", help="text for people, or json alone on stdout, or a line of it for each"),
+]
+StreamOutputOption = Annotated[
+    StreamOutput, typer.Option("-o", "--output", help="text for people, or a line of JSON for each event")
+]
 WorkflowFile = Annotated[Path, typer.Argument(help="workflow as JSON", show_default=False)]
-RunId = Annotated[UUID, typer.Argument(help="id of the run", show_default=False)]
+RunId = Annotated[UUID, typer.Argument(help="id of the run", show_default=False, autocompletion=offer_runs)]
+WorkflowId = Annotated[
+    UUID, typer.Argument(help="id of the workflow", show_default=False, autocompletion=offer_workflows)
+]
 YesOption = Annotated[bool, typer.Option("-y", "--yes", help="do not ask")]
 TimeoutOption = Annotated[
     float | None, typer.Option("--timeout", min=0, help="seconds to wait; the run itself goes on after them")

@@ -25,12 +25,13 @@ def follow_to_end(
     begin: "Callable[[AsyncClient], Awaitable[RunView]]", settings: Settings, *, timeout: float | None, output: Output
 ) -> ExitCode:
     """Start a run, show how it goes on, write its results; return the exit code that its end asks for."""
-    from cli.display import show_progress  # noqa: PLC0415 -- see the package
+    from cli.display import is_drawn, show_progress  # noqa: PLC0415 -- see the package
     from cli.render import write_result  # noqa: PLC0415 -- see the package
     from cli.runner import execute  # noqa: PLC0415 -- see the package
 
     with show_progress() as on_change:
-        run = asyncio.run(execute(gateway_url(settings), begin, on_change, patience=timeout))
+        following = execute(gateway_url(settings), begin, on_change, patience=timeout, draws=is_drawn())
+        run = asyncio.run(following)
     write_result(run, settings.assets_url, output)
     return ExitCode.OK if run.status == "completed" else ExitCode.RUN_FAILED
 

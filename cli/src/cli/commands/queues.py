@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.options import OutputOption, StreamOption, gateway_url
+from cli.commands.options import OutputOption, StreamOutputOption, gateway_url
 from cli.errors import ExitCode
-from cli.output import Output, Stream
+from cli.output import Output, StreamOutput
 from shared.contracts.queues import QueueDetails, QueuesView
 from shared.settings import Settings
 
@@ -54,7 +54,7 @@ def show_queue(
 def watch_queues(
     every: Annotated[float, typer.Option("--every", min=0.2, help="seconds between two looks")] = 2.0,
     times: Annotated[int | None, typer.Option("--times", min=1, help="how many looks; else until Ctrl-C")] = None,
-    output: StreamOption = Stream.TEXT,
+    output: StreamOutputOption = StreamOutput.TEXT,
 ) -> int:
     """Look at the queues again and again; with jsonl, each look is a line."""
     asyncio.run(_watch(every, times, output))
@@ -75,12 +75,12 @@ async def _one(name: str) -> QueueDetails:
         return await gateway.queue(name)
 
 
-async def _watch(every: float, times: int | None, output: Stream) -> None:
+async def _watch(every: float, times: int | None, output: StreamOutput) -> None:
     from rich.live import Live  # noqa: PLC0415 -- see the package
 
     from cli.client import connect  # noqa: PLC0415 -- see the package
 
-    is_live = output is Stream.TEXT and sys.stdout.isatty()
+    is_live = output is StreamOutput.TEXT and sys.stdout.isatty()
     looks = 0
     async with connect(gateway_url(Settings.load())) as gateway:
         with Live(auto_refresh=False) if is_live else nullcontext() as live:
@@ -91,11 +91,11 @@ async def _watch(every: float, times: int | None, output: Stream) -> None:
                 looks += 1
 
 
-def _show(view: QueuesView, output: Stream, live: "Live | None") -> None:
+def _show(view: QueuesView, output: StreamOutput, live: "Live | None") -> None:
     from cli.queue_tables import queues_table  # noqa: PLC0415 -- see the package
     from cli.render import write_json, write_renderable  # noqa: PLC0415 -- see the package
 
-    if output is Stream.JSONL:
+    if output is StreamOutput.JSONL:
         write_json(view)
     elif live:
         live.update(queues_table(view), refresh=True)

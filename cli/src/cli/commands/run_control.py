@@ -12,12 +12,14 @@ from cli.commands.options import (
     OutcomeFlags,
     OutputOption,
     RunId,
+    TimeoutOption,
     TriggerOption,
     YesOption,
     confirm,
     gateway_url,
 )
 from cli.commands.outcome import conclude
+from cli.commands.run_history import watch_reasons
 from cli.commands.spread import spread
 from cli.errors import ExitCode
 from cli.output import Output
@@ -97,11 +99,16 @@ def replay_run(
 def explain_run(
     run_id: RunId,
     node: Annotated[str | None, typer.Argument(help="id of the node; else all that have not ended")] = None,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="tell each change, until the run ends")] = False,
+    timeout: TimeoutOption = None,
     output: OutputOption = Output.TEXT,
 ) -> int:
-    """Tell what a run, or one node of it, is waiting for."""
+    """Tell what a run, or one node of it, is waiting for. With --watch, json comes in lines."""
     from cli.render import write_explanation, write_json  # noqa: PLC0415 -- see the package
 
+    if watch:
+        return watch_reasons(run_id, node, timeout=timeout, output=output)
     reply = asyncio.run(_why(gateway_url(Settings.load()), run_id, node))
     if output is Output.JSON:
         write_json(reply)

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import typer
 
-from cli.commands import run_control
-from cli.commands.options import OutputOption, RunId, gateway_url
+from cli.commands import run_control, run_history
+from cli.commands.completion import offer_workflows
+from cli.commands.options import OutputOption, RunId, TimeoutOption, gateway_url
 from cli.commands.spread import spread
 from cli.errors import ExitCode
 from cli.output import Output
@@ -27,7 +28,9 @@ _COLUMNS = ("run", "status", "workflow", "started", "seconds", "succeeded", "fai
 class ListFlags:
     """Which runs to list: those that meet all that is given."""
 
-    workflow: Annotated[UUID | None, typer.Option(help="only runs of the workflow with this id")] = None
+    workflow: Annotated[
+        UUID | None, typer.Option(help="only runs of the workflow with this id", autocompletion=offer_workflows)
+    ] = None
     status: Annotated[list[RunStatus] | None, typer.Option(help="any of these, if repeated")] = None
     tag: Annotated[list[str] | None, typer.Option(help="all of these, if repeated")] = None
     since: Annotated[str | None, typer.Option(metavar="TIME", help="created since: an age (7d, 12h) or a date")] = None
@@ -75,11 +78,16 @@ def list_runs(wishes: ListFlags, output: OutputOption = Output.TEXT) -> int:
 @app.command("get")
 def get_run(
     run_id: RunId,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="follow it to its end, live: see weft runs watch")] = False,
+    timeout: TimeoutOption = None,
     output: OutputOption = Output.TEXT,
 ) -> int:
     """Show a run: its nodes, pictures, answers and errors."""
     from cli.render import write_json, write_run_in_full  # noqa: PLC0415 -- see the package
 
+    if watch:
+        return run_history.watch_run(run_id, timeout=timeout, output=output)
     settings = Settings.load()
     run = asyncio.run(_get(gateway_url(settings), run_id))
     if output is Output.JSON:
@@ -94,6 +102,10 @@ for _name, _command in {
     "resume": run_control.resume_run,
     "replay": run_control.replay_run,
     "why": run_control.explain_run,
+    "watch": run_history.watch_run,
+    "events": run_history.list_events,
+    "timeline": run_history.show_timeline,
+    "tail": run_history.tail_runs,
 }.items():
     app.command(_name)(_command)
 
@@ -113,7 +125,7 @@ async def _get(url: str, run_id: UUID) -> RunView:
 
 
 def _row(run: RunView) -> tuple[str, ...]:
-    from cli.display import seconds_between  # noqa: PLC0415 -- see the package
+    from cli.words import seconds_between  # noqa: PLC0415 -- see the package
 
     seconds = seconds_between(run.created_at, run.finished_at)
     return (

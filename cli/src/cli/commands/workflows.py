@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from cli.commands.options import OutputOption, WorkflowFile, YesOption, confirm, gateway_url
+from cli.commands.options import OutputOption, WorkflowFile, WorkflowId, YesOption, confirm, gateway_url
 from cli.errors import ExitCode, tell_problem
 from cli.output import Output
 from shared.contracts.history import MAX_PAGE
@@ -20,7 +20,6 @@ T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="Keep workflows at the gateway, and look at them.")
 
-WorkflowId = Annotated[UUID, typer.Argument(help="id of the workflow", show_default=False)]
 VersionOption = Annotated[int | None, typer.Option("--version", min=1, help="this version, not the latest one")]
 
 _COLUMNS = ("workflow", "version", "name", "saved")

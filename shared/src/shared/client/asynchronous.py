@@ -19,7 +19,10 @@ from shared.client.requests import (
     BatchReply,
     BatchRequest,
     ExecuteRequest,
+    NodeTypeList,
+    PictureList,
     ResumeRequest,
+    Timeline,
     Validation,
     Workflow,
     WorkflowPage,
@@ -27,6 +30,7 @@ from shared.client.requests import (
 from shared.contracts.dead_letters import DeadLetter, DeadLetterPage, LettersReply
 from shared.contracts.errors import InvalidInputError, UnavailableError
 from shared.contracts.events import RunRejected
+from shared.contracts.history import StatisticsReply
 from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
 from shared.contracts.queues import QueueDetails, QueuesView
 from shared.contracts.states import FINAL_RUN_STATUSES
@@ -80,6 +84,10 @@ class AsyncClient:
         """Return a workflow as a file holds it."""
         return await self.send(calls.export_workflow(workflow_id))
 
+    async def import_workflow(self, file: Mapping[str, Any]) -> Workflow:
+        """Keep what a file holds as a new workflow."""
+        return await self.send(calls.import_workflow(file))
+
     async def list_workflows(self, limit: int = 50, cursor: str | None = None) -> WorkflowPage:
         """Return a page of workflows."""
         return await self.send(calls.list_workflows(limit, cursor))
@@ -91,6 +99,10 @@ class AsyncClient:
     async def validate_workflow(self, graph: Graph) -> Validation:
         """Return what is wrong with a graph."""
         return await self.send(calls.validate_workflow(graph))
+
+    async def node_types(self) -> NodeTypeList:
+        """Return all node types."""
+        return await self.send(calls.node_types())
 
     async def execute(
         self, workflow_id: UUID, request: ExecuteRequest | None = None, *, wait: float | None = None
@@ -125,6 +137,24 @@ class AsyncClient:
     async def runs(self, workflow_id: UUID | None = None, query: Mapping[str, Any] | None = None) -> RunPage:
         """Return a page of runs without their nodes, newest first."""
         return await self.send(calls.list_runs(workflow_id, query))
+
+    async def find_run(self, trigger_run_id: str) -> RunView:
+        """Return the run that its caller gave this name."""
+        return await self.send(calls.find_run(trigger_run_id))
+
+    async def timeline(self, run_id: UUID) -> Timeline:
+        """Return what the nodes of a run did when."""
+        return await self.send(calls.timeline(run_id))
+
+    async def pictures(self, run_id: UUID) -> PictureList:
+        """Return the pictures of a run, with links to them."""
+        return await self.send(calls.pictures(run_id))
+
+    async def statistics(
+        self, workflow_id: UUID, *, since: datetime | None = None, until: datetime | None = None
+    ) -> StatisticsReply:
+        """Return how the runs of a workflow went."""
+        return await self.send(calls.statistics(workflow_id, since, until))
 
     async def costs(self, by: CostsBy = CostsBy.DAY, since: datetime | None = None) -> CostsReply:
         """Return what model calls have cost."""

@@ -15,14 +15,18 @@ from shared.client.requests import (
     BatchReply,
     BatchRequest,
     ExecuteRequest,
+    NodeTypeList,
+    PictureList,
     ReplayRequest,
     ResumeRequest,
+    Timeline,
     Validation,
     Workflow,
     WorkflowPage,
 )
 from shared.contracts.base import Contract
 from shared.contracts.dead_letters import DeadLetter, DeadLetterPage, LettersReply
+from shared.contracts.history import StatisticsReply
 from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
 from shared.contracts.queues import QueueDetails, QueuesView
 from shared.contracts.values import AssetRef
@@ -78,6 +82,11 @@ def export_workflow(workflow_id: UUID) -> Call[dict[str, Any]]:
     return Call("GET", f"{_WORKFLOWS}/{workflow_id}/export", dict[str, Any])
 
 
+def import_workflow(file: Mapping[str, Any]) -> Call[Workflow]:
+    """Keep what a file holds as a new workflow: one that was exported, or a graph of the predecessor's canvas."""
+    return Call("POST", f"{_WORKFLOWS}/import", Workflow.model_validate, {"json": dict(file)})
+
+
 def list_workflows(limit: int, cursor: str | None) -> Call[WorkflowPage]:
     """Return a page of workflows, newest first."""
     params = {"limit": limit} if cursor is None else {"limit": limit, "cursor": cursor}
@@ -92,6 +101,11 @@ def delete_workflow(workflow_id: UUID) -> Call[None]:
 def validate_workflow(graph: Graph) -> Call[Validation]:
     """Return what is wrong with a graph, without keeping it."""
     return Call("POST", f"{_WORKFLOWS}/validate", Validation.model_validate, {"json": _draft(graph)})
+
+
+def node_types() -> Call[NodeTypeList]:
+    """Return all node types that workflows can use."""
+    return Call("GET", "/api/node-types", NodeTypeList.model_validate)
 
 
 def execute(workflow_id: UUID, request: ExecuteRequest, wait: float | None) -> Call[RunView]:
@@ -139,6 +153,28 @@ def list_runs(workflow_id: UUID | None, query: Mapping[str, Any] | None) -> Call
     """Return a page of runs without their nodes, of one workflow or of all; `query` as the API names its fields."""
     path = f"{_WORKFLOWS}/{workflow_id}/runs" if workflow_id else _RUNS
     return Call("GET", path, RunPage.model_validate, {"params": query or {}})
+
+
+def find_run(trigger_run_id: str) -> Call[RunView]:
+    """Return the run that its caller gave this name, with its nodes; names may hold any characters."""
+    return Call("GET", f"{_RUNS}/by-trigger/{quote(trigger_run_id, safe='')}", RunView.model_validate)
+
+
+def timeline(run_id: UUID) -> Call[Timeline]:
+    """Return when each attempt at each node of a run was queued, started and finished."""
+    return Call("GET", f"{_RUNS}/{run_id}/timeline", Timeline.model_validate)
+
+
+def pictures(run_id: UUID) -> Call[PictureList]:
+    """Return the pictures of a run, with links to them."""
+    return Call("GET", f"{_RUNS}/{run_id}/assets", PictureList.model_validate)
+
+
+def statistics(workflow_id: UUID, since: datetime | None, until: datetime | None) -> Call[StatisticsReply]:
+    """Return how the runs of a workflow went that were created between two times; else in the last 30 days."""
+    times = {"since": since, "until": until}
+    params = {name: time.isoformat() for name, time in times.items() if time}
+    return Call("GET", f"{_WORKFLOWS}/{workflow_id}/statistics", StatisticsReply.model_validate, {"params": params})
 
 
 def costs(by: CostsBy, since: datetime | None) -> Call[CostsReply]:

@@ -9,9 +9,10 @@ from pydantic import Field, JsonValue
 from shared.contracts.base import Contract
 from shared.contracts.errors import Problem
 from shared.contracts.graph import WorkflowGraph
+from shared.contracts.history import TimelineEntry
 from shared.contracts.queries import RunView
 from shared.contracts.run_options import Scope
-from shared.contracts.values import Value
+from shared.contracts.values import AssetRef, Value, ValueType
 
 
 class _StartRequest(Contract):
@@ -101,3 +102,54 @@ class Validation(Contract):
     valid: bool
     problems: tuple[Problem, ...] = ()
     graph: WorkflowGraph | None = None
+
+
+class Timeline(Contract):
+    """What the nodes of a run did when, attempt by attempt, in the order of the workflow."""
+
+    run_id: UUID
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+    entries: tuple[TimelineEntry, ...]
+
+
+class Picture(Contract):
+    """A picture that a node gave, with links below the gateway's address that work for 10 to 15 minutes."""
+
+    node_id: str
+    asset: AssetRef
+    url: str
+    thumbnail_url: str
+
+
+class PictureList(Contract):
+    """The pictures of a run, in the order of its nodes."""
+
+    assets: tuple[Picture, ...]
+
+
+class InputHandle(Contract):
+    """An input of a node type; `multiple` ones take any number of edges."""
+
+    name: str
+    type: ValueType
+    required: bool
+    multiple: bool
+
+
+class NodeTypeInfo(Contract):
+    """A node type. `open_inputs` is the type of inputs of any name; `params` is a JSON schema."""
+
+    name: str
+    title: str
+    executed_by: Literal["worker", "orchestrator"]
+    inputs: tuple[InputHandle, ...]
+    open_inputs: ValueType | None = None
+    output: ValueType
+    params: dict[str, JsonValue]
+
+
+class NodeTypeList(Contract):
+    """All node types that workflows can use."""
+
+    node_types: tuple[NodeTypeInfo, ...]

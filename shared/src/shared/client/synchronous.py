@@ -17,12 +17,16 @@ from shared.client.requests import (
     BatchReply,
     BatchRequest,
     ExecuteRequest,
+    NodeTypeList,
+    PictureList,
     ResumeRequest,
+    Timeline,
     Validation,
     Workflow,
     WorkflowPage,
 )
 from shared.contracts.dead_letters import DeadLetter, DeadLetterPage, LettersReply
+from shared.contracts.history import StatisticsReply
 from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
 from shared.contracts.queues import QueueDetails, QueuesView
 from shared.contracts.values import AssetRef
@@ -71,6 +75,10 @@ class Client(AbstractContextManager["Client"]):
         """Return a workflow as a file holds it."""
         return self._send(calls.export_workflow(workflow_id))
 
+    def import_workflow(self, file: Mapping[str, Any]) -> Workflow:
+        """Keep what a file holds as a new workflow."""
+        return self._send(calls.import_workflow(file))
+
     def list_workflows(self, limit: int = 50, cursor: str | None = None) -> WorkflowPage:
         """Return a page of workflows."""
         return self._send(calls.list_workflows(limit, cursor))
@@ -82,6 +90,10 @@ class Client(AbstractContextManager["Client"]):
     def validate_workflow(self, graph: Graph) -> Validation:
         """Return what is wrong with a graph."""
         return self._send(calls.validate_workflow(graph))
+
+    def node_types(self) -> NodeTypeList:
+        """Return all node types."""
+        return self._send(calls.node_types())
 
     def execute(
         self, workflow_id: UUID, request: ExecuteRequest | None = None, *, wait: float | None = None
@@ -116,6 +128,24 @@ class Client(AbstractContextManager["Client"]):
     def runs(self, workflow_id: UUID | None = None, query: Mapping[str, Any] | None = None) -> RunPage:
         """Return a page of runs without their nodes, newest first."""
         return self._send(calls.list_runs(workflow_id, query))
+
+    def find_run(self, trigger_run_id: str) -> RunView:
+        """Return the run that its caller gave this name."""
+        return self._send(calls.find_run(trigger_run_id))
+
+    def timeline(self, run_id: UUID) -> Timeline:
+        """Return what the nodes of a run did when."""
+        return self._send(calls.timeline(run_id))
+
+    def pictures(self, run_id: UUID) -> PictureList:
+        """Return the pictures of a run, with links to them."""
+        return self._send(calls.pictures(run_id))
+
+    def statistics(
+        self, workflow_id: UUID, *, since: datetime | None = None, until: datetime | None = None
+    ) -> StatisticsReply:
+        """Return how the runs of a workflow went."""
+        return self._send(calls.statistics(workflow_id, since, until))
 
     def costs(self, by: CostsBy = CostsBy.DAY, since: datetime | None = None) -> CostsReply:
         """Return what model calls have cost."""

@@ -102,7 +102,7 @@ class NodeQueued(NodeMessage):
 
 
 class NodeStarted(NodeMessage):
-    """A worker took a node's job."""
+    """A worker has had a node's job for a moment; of a job that is over sooner, its result tells the same."""
 
     kind: Literal["node.started"] = "node.started"
     at: datetime
@@ -158,7 +158,8 @@ class Usage(Contract):
 class NodeSucceeded(NodeMessage):
     """A node has its output. `seconds` is how long the body of the job took; `cached` says that none was needed.
 
-    `warnings` tell what a person may want to know of an output that is good all the same.
+    `started_at` is when the `worker` took the job. `warnings` tell what a person may want to know of an output that is
+    good all the same.
     """
 
     kind: Literal["node.succeeded"] = "node.succeeded"
@@ -168,13 +169,16 @@ class NodeSucceeded(NodeMessage):
     usage: Usage | None = None
     cached: bool = False
     warnings: tuple[Problem, ...] = ()
+    started_at: datetime | None = None
+    worker: str | None = None
 
 
 class NodeFailed(NodeMessage):
     """An attempt at a node failed.
 
     Where `retryable`, another attempt follows, not before `retry_after` seconds if the cause named a time; else the
-    node has failed for good. `usage` is what the attempt cost all the same.
+    node has failed for good. `usage` is what the attempt cost all the same. `started_at` is when the `worker` took the
+    job, where one has told of the failure.
     """
 
     kind: Literal["node.failed"] = "node.failed"
@@ -184,6 +188,8 @@ class NodeFailed(NodeMessage):
     retry_after: float | None = None
     seconds: float | None = None
     usage: Usage | None = None
+    started_at: datetime | None = None
+    worker: str | None = None
 
 
 class NodeRetrying(NodeMessage):

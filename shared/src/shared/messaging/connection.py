@@ -36,6 +36,12 @@ async def connect(url: str, *, name: str, patience: float) -> AsyncGenerator[Abs
         await _close(connection)
 
 
+def server_version(connection: AbstractRobustConnection) -> str:
+    """Return the version of the broker, as it told when the connection was made."""
+    assert connection.transport
+    return str(connection.transport.connection.server_properties.get("version", "unknown"))
+
+
 async def _close(connection: AbstractRobustConnection) -> None:
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT):

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Protocol
 
 import aio_pika
-from aio_pika.abc import AbstractExchange, AbstractRobustChannel
+import aiormq
+from aio_pika.abc import AbstractRobustChannel
 from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 from structlog import get_logger
 
@@ -97,7 +98,6 @@ class Publisher:
         self._unconfirmed = unconfirmed
         self._app_id = app_id
         self._address = address
-        self._exchanges: dict[str, AbstractExchange] = {}
         self._in_flight: dict[str, asyncio.Future[None]] = {}
         self._sending = asyncio.Semaphore(MAX_UNCONFIRMED)
         self._unawaited: set[asyncio.Task[None]] = set()
@@ -184,18 +184,24 @@ class Publisher:
                 exchange = await self._unconfirmed.get_exchange(exchange_name, ensure=False)
                 await exchange.publish(to_amqp(message, app_id=self._app_id), routing_key, mandatory=False)
 
-    async def _exchange(self, name: str) -> AbstractExchange:
-        if name not in self._exchanges:
-            self._exchanges[name] = await self._channel.get_exchange(name, ensure=False)
-        return self._exchanges[name]
-
     async def _publish_confirmed(
-        self, content: Callable[[], aio_pika.Message], exchange_name: str, routing_key: str, *, mandatory: bool
+        self, make: Callable[[], aio_pika.Message], exchange_name: str, routing_key: str, *, mandatory: bool
     ) -> None:
         try:
             async with asyncio.timeout(PUBLISH_TIMEOUT):
-                exchange = await self._exchange(exchange_name)
-                await exchange.publish(content(), routing_key, mandatory=mandatory)
+                channel = await self._channel.get_underlay_channel()
+                assert isinstance(channel, aiormq.Channel)
+                content = make()
+                # Not waited for until it is written: the next one would have to wait as long, and each in a packet of
+                # its own. What keeps publishers back is the number of messages that are not confirmed.
+                await channel.basic_publish(
+                    content.body,
+                    exchange=exchange_name,
+                    routing_key=routing_key,
+                    properties=content.properties,
+                    mandatory=mandatory,
+                    wait=False,
+                )
         except PublishError as err:
             raise unavailable(
                 "unroutable",

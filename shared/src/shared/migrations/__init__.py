@@ -12,6 +12,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -34,6 +35,15 @@ def _packages() -> Iterator[tuple[str, Path]]:
         module = import_module(entry.value)
         assert module.__file__
         yield entry.name, Path(module.__file__).parent / "versions"
+
+
+def newest_versions() -> dict[str, str]:
+    """Return the newest version of each installed package's schema."""
+    heads: dict[str, str] = {}
+    for schema, versions in _packages():
+        script = ScriptDirectory(str(Path(__file__).parent), version_locations=[str(versions)])
+        heads[schema] = script.get_current_head() or ""
+    return heads
 
 
 def migrate(url: str, *, patience: float) -> None:

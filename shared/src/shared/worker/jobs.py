@@ -26,6 +26,7 @@ from shared.worker.admission import Admission, AdmitAll, Release
 from shared.worker.backlog import IsWanted
 from shared.worker.outcomes import (
     Body,
+    Execution,
     Outcome,
     Permanent,
     Result,
@@ -39,6 +40,7 @@ from shared.worker.slots import Slots, SlotsClosedError
 
 REMEMBERED_JOBS = 1_000
 REMEMBERED_ABANDONED = 10_000
+STARTED_SECONDS = 0.1  # a job that takes longer is told of, for those who watch; else its result says when it began
 LASTING_SECONDS = 1.0  # a job that takes longer is told of, so that its timeout can be watched from outside
 
 Attempt = tuple[UUID, str, int]
@@ -50,7 +52,11 @@ class Delivery(Protocol):
     """A job as the broker delivers it."""
 
     body: bytes
-    message_id: str
+
+    @property
+    def message_id(self) -> str | None:
+        """The job's own id, for the log."""
+        ...
 
     def ack(self) -> Awaitable[None]:
         """Let the broker forget the job."""
@@ -210,16 +216,23 @@ class JobRunner:
 
     async def _follow(self, job: NodeExecute, body: asyncio.Task[Outcome]) -> Result:
         started_at, started = datetime.now(UTC), time.perf_counter()
-        self._publisher.publish_unawaited(NodeStarted(**job.about, at=started_at, worker=self._name))
-        lasting = asyncio.get_running_loop().call_later(LASTING_SECONDS, self._tell_lasting, job, started_at)
+        loop = asyncio.get_running_loop()
+        told_of = (
+            loop.call_later(STARTED_SECONDS, self._tell_started, job, started_at),
+            loop.call_later(LASTING_SECONDS, self._tell_lasting, job, started_at),
+        )
         try:
             ended, _ = await asyncio.wait([body], timeout=job.timeout)
         finally:
-            lasting.cancel()
+            for telling in told_of:
+                telling.cancel()
         outcome = _outcome_of(body, job) if ended else timed_out(job)
         seconds = time.perf_counter() - started
         self._seconds.labels(job.node_type, type(outcome).__name__).observe(seconds)
-        return result_event(job, outcome, at=datetime.now(UTC), seconds=seconds)
+        return result_event(job, outcome, Execution(self._name, started_at, datetime.now(UTC), seconds))
+
+    def _tell_started(self, job: NodeExecute, started_at: datetime) -> None:
+        self._publisher.publish_unawaited(NodeStarted(**job.about, at=started_at, worker=self._name))
 
     def _tell_lasting(self, job: NodeExecute, started_at: datetime) -> None:
         # Its loss is made good by the orchestrator, which looks after attempts that it hears nothing of.

@@ -1,7 +1,7 @@
 """What can come of a job, and the event that tells it."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from shared.contracts.commands import NodeExecute
@@ -39,22 +39,36 @@ class Permanent:
     usage: Usage | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """When a job was done, by the worker's clock, and by which process; `seconds` is what its body took."""
+
+    worker: str
+    started_at: datetime
+    at: datetime
+    seconds: float
+
+
 Outcome = Succeeded | Retryable | Permanent
 Body = Callable[[NodeExecute], Awaitable[Outcome]]
 Result = NodeSucceeded | NodeFailed
 
 
-def result_event(job: NodeExecute, outcome: Outcome, *, at: datetime, seconds: float) -> Result:
+def result_event(job: NodeExecute, outcome: Outcome, execution: Execution) -> Result:
     """Return the event that tells a job's outcome."""
     match outcome:
         case Succeeded(output, usage, warnings):
-            told = tuple(warning.model_copy(update={"node_id": job.node_id}) for warning in warnings)
-            return NodeSucceeded(**job.about, at=at, seconds=seconds, output=output, usage=usage, warnings=told)
+            return NodeSucceeded(
+                **job.about,
+                **asdict(execution),
+                output=output,
+                usage=usage,
+                warnings=tuple(warning.model_copy(update={"node_id": job.node_id}) for warning in warnings),
+            )
         case Retryable(problem) | Permanent(problem):
             return NodeFailed(
                 **job.about,
-                at=at,
-                seconds=seconds,
+                **asdict(execution),
                 error=problem.model_copy(update={"node_id": job.node_id}),
                 retryable=isinstance(outcome, Retryable) and not job.last_attempt,
                 retry_after=outcome.retry_after if isinstance(outcome, Retryable) else None,
@@ -77,7 +91,15 @@ def timed_out(job: NodeExecute) -> Retryable:
 def unpublishable(result: NodeSucceeded, problem: Problem) -> NodeFailed:
     """Return what is told instead of a result that no message can hold; what it cost is told all the same."""
     error = problem.model_copy(update={"node_id": result.node_id, "fix": "ask for less output"})
-    return NodeFailed(**result.about, at=result.at, seconds=result.seconds, error=error, usage=result.usage)
+    return NodeFailed(
+        **result.about,
+        at=result.at,
+        seconds=result.seconds,
+        error=error,
+        usage=result.usage,
+        started_at=result.started_at,
+        worker=result.worker,
+    )
 
 
 def met_defect(job: NodeExecute, defect: str) -> Permanent:

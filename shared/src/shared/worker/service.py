@@ -53,14 +53,15 @@ async def worker_service(
     name, patience = f"{node_type.name}_worker", settings.startup_timeout
     async with (
         open_publisher(url, app_id=name, patience=patience, address=worker_address) as publisher,
-        connect(url, name=f"{name} queries", patience=patience) as connection,
+        connect(url, name=f"{name} queries", patience=patience) as querying,
+        connect(url, name=name, patience=patience) as consuming,
     ):
-        backlog = Backlog(connection, await _requests(connection, name))
+        backlog = Backlog(querying, await _requests(querying, name))
         body = as_body(node_type, function, assets, publisher.publish_transient)
         runner = JobRunner(
             body, publisher, Slots(concurrency), registry, admission=admission, is_wanted=backlog.is_wanted
         )
-        subscriptions = Subscriptions(url, node_type, runner, concurrency=concurrency)
+        subscriptions = Subscriptions(consuming, node_type, runner, concurrency=concurrency)
         async with _consuming(subscriptions, runner, backlog, settings.shutdown_timeout) as queues:
             consumers = watch([(queue, None) for queue in queues])
             all_checks = [Check("broker", subscriptions.is_connected), Check("consumers", consumers.passes), *checks]
@@ -77,7 +78,6 @@ async def _consuming(
     finally:
         await subscriptions.stop()
         await runner.stop(patience)
-        await subscriptions.close()
 
 
 async def _requests(connection: AbstractRobustConnection, asker: str) -> Requests:

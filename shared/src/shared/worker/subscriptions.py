@@ -1,13 +1,11 @@
 """What a worker process hears: the jobs of its type, lane by lane, and which attempts nobody waits for any more."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import uuid4
 
-from aio_pika.abc import AbstractQueue, AbstractRobustChannel
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue, AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError, ChannelClosed
-from faststream import AckPolicy
-from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
 from pydantic import ValidationError
 from structlog import get_logger
 
@@ -17,10 +15,10 @@ from shared.contracts.errors import unavailable
 from shared.contracts.node_type import NodeType
 from shared.contracts.run_options import Lane
 from shared.messaging.batches import CANCEL_TIMEOUT
-from shared.messaging.bodies import raw_body
-from shared.messaging.connection import RECONNECT_SECONDS
 from shared.worker.jobs import JobRunner
 from shared.worker.slots import share
+
+PING_SECONDS = 3.0
 
 log = get_logger(__name__)
 
@@ -31,14 +29,14 @@ class Subscriptions:
     No lane has more jobs in hand than it may have slots: with that, jobs of each lane are there when a slot is free.
     """
 
-    def __init__(self, url: str, node_type: NodeType, runner: JobRunner, *, concurrency: int) -> None:
+    def __init__(
+        self, connection: AbstractRobustConnection, node_type: NodeType, runner: JobRunner, *, concurrency: int
+    ) -> None:
+        self._connection = connection
         self._node_type = node_type
         self._runner = runner
-        self._queues: list[RabbitQueue] = []
-        self._broker = RabbitBroker(url, reconnect_interval=RECONNECT_SECONDS, logger=None)
-        self._hear_abandonments()
-        for lane in Lane:
-            self._take_jobs(lane, prefetch=share(lane, concurrency))
+        self._concurrency = concurrency
+        self._consumers: dict[str, AbstractQueue] = {}
 
     async def start(self, on_hearing: Callable[[], None]) -> Sequence[AbstractQueue]:
         """Begin to consume; return the queues. `on_hearing` is called whenever abandonments are heard from then on.
@@ -46,8 +44,7 @@ class Subscriptions:
         Raises UnavailableError `topology_missing`.
         """
         try:
-            await self._broker.start()
-            queues = [await self._broker.declare_queue(queue) for queue in self._queues]
+            await self._hear_abandonments(on_hearing)
         except ChannelClosed as err:
             raise unavailable(
                 "topology_missing",
@@ -55,69 +52,68 @@ class Subscriptions:
                 where="WEFT_AMQP_URL",
                 fix="declare the topology: weft setup",
             ) from err
-        _call_now_and_whenever_reopened(queues[0], on_hearing)
-        return queues
+        for lane in Lane:
+            await self._take_jobs(lane)
+        return list(self._consumers.values())
 
     async def is_connected(self) -> bool:
         """Tell whether the connection stands."""
-        return await self._broker.ping(timeout=3)
+        try:
+            async with asyncio.timeout(PING_SECONDS), self._connection.channel():
+                return True
+        except (AMQPError, OSError, RuntimeError):  # TimeoutError is an OSError
+            return False
 
     async def stop(self) -> None:
         """Take no more jobs; those in hand can still be acknowledged."""
-        for subscriber in self._broker.subscribers:
+        for tag, queue in self._consumers.items():
             try:
                 async with asyncio.timeout(CANCEL_TIMEOUT):
-                    await subscriber.stop()
+                    await queue.cancel(tag)
             except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
                 log.info("consumer was gone already", reason=str(err) or type(err).__name__)
 
-    async def close(self) -> None:
-        """Close the connection: what was not acknowledged goes back to its queue."""
-        await self._broker.stop()
+    async def _take_jobs(self, lane: Lane) -> None:
+        async def receive(incoming: AbstractIncomingMessage) -> None:
+            self._runner.receive(incoming, lane, incoming.timestamp)
 
-    def _take_jobs(self, lane: Lane, *, prefetch: int) -> None:
-        async def receive(delivery: RabbitMessage) -> None:
-            # Not waited for here: FastStream waits for its handlers before it stops to take messages, and those that
-            # come meanwhile would be given back unread, which the broker counts as if they had killed a worker.
-            self._runner.receive(delivery, lane, delivery.raw_message.timestamp)
+        channel = await self._channel(prefetch=share(lane, self._concurrency))
+        await self._consume(await topology.check_queue(channel, self._node_type.job_queue(lane)), receive)
 
-        queue = RabbitQueue(self._node_type.job_queue(lane), declare=False)
-        self._queues.append(queue)
-        subscriber = self._broker.subscriber(
-            queue,
-            channel=Channel(prefetch_count=prefetch),
-            ack_policy=AckPolicy.MANUAL,
-            decoder=raw_body,
-            no_reply=True,
-        )
-        subscriber(receive)
-
-    def _hear_abandonments(self) -> None:
-        async def receive(delivery: RabbitMessage) -> None:
+    async def _hear_abandonments(self, on_hearing: Callable[[], None]) -> None:
+        async def receive(incoming: AbstractIncomingMessage) -> None:
             try:
-                self._runner.abandon(read_abandon(delivery.body))
+                self._runner.abandon(read_abandon(incoming.body))
             except ValidationError as err:
                 log.warning("unreadable abandonment", problems=err.error_count())
 
-        name = self._node_type.name
-        queue = RabbitQueue(
-            f"{name}_worker.control.{uuid4()}", exclusive=True, auto_delete=True, durable=False, routing_key=name
+        name, channel = self._node_type.name, await self._channel(prefetch=0)
+        queue = await channel.declare_queue(
+            f"{name}_worker.control.{uuid4()}", exclusive=True, auto_delete=True, durable=False
         )
-        self._queues.append(queue)
-        subscriber = self._broker.subscriber(
-            queue,
-            RabbitExchange(topology.CONTROL, type=ExchangeType.DIRECT, declare=False),
-            ack_policy=AckPolicy.ACK_FIRST,
-            decoder=raw_body,
-            no_reply=True,
-        )
-        subscriber(receive)
+        await queue.bind(topology.CONTROL, name)
+        await self._consume(queue, receive, no_ack=True)
+        _call_now_and_whenever_reopened(channel, on_hearing)
+
+    async def _channel(self, *, prefetch: int) -> AbstractRobustChannel:
+        channel = await self._connection.channel()
+        assert isinstance(channel, AbstractRobustChannel)
+        await channel.set_qos(prefetch_count=prefetch)
+        return channel
+
+    async def _consume(
+        self,
+        queue: AbstractQueue,
+        receive: Callable[[AbstractIncomingMessage], Awaitable[None]],
+        *,
+        no_ack: bool = False,
+    ) -> None:
+        self._consumers[await queue.consume(receive, no_ack=no_ack)] = queue
 
 
-def _call_now_and_whenever_reopened(queue: AbstractQueue, action: Callable[[], None]) -> None:
+def _call_now_and_whenever_reopened(channel: AbstractRobustChannel, action: Callable[[], None]) -> None:
     def on_reopening(*_: object) -> None:
         action()
 
-    assert isinstance(queue.channel, AbstractRobustChannel)
-    queue.channel.reopen_callbacks.add(on_reopening)
+    channel.reopen_callbacks.add(on_reopening)
     action()

@@ -254,7 +254,7 @@ def _succeeded(event: NodeSucceeded) -> NodeRecord:
     rank = (
         ended_rank(NodeStatus.SUCCESS, event.attempt) if event.cached else node_rank(NodeStatus.SUCCESS, event.attempt)
     )
-    return _record(event, NodeStatus.SUCCESS, rank, success=success)
+    return _record(event, NodeStatus.SUCCESS, rank, success=success, start=_start(event))
 
 
 def _failed(event: NodeFailed) -> NodeRecord:
@@ -267,7 +267,14 @@ def _failed(event: NodeFailed) -> NodeRecord:
         seconds=event.seconds,
         usage=event.usage,
     )
-    return _record(event, status, node_rank(status, event.attempt), failure=failure)
+    return _record(event, status, node_rank(status, event.attempt), failure=failure, start=_start(event))
+
+
+def _start(event: NodeSucceeded | NodeFailed) -> Start | None:
+    """Return what a result tells of its job's start; nothing, where the orchestrator told it."""
+    if event.started_at is None:
+        return None
+    return Start(order=latest_first(event.started_at), started_at=event.started_at, worker=event.worker)
 
 
 def _record(event: NodeMessage, status: NodeStatus, rank: int, **told: Any) -> NodeRecord:
