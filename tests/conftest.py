@@ -69,7 +69,7 @@ def _embedded(home: Path) -> Iterator[Settings]:
 def _containers(home: Path) -> Iterator[Settings]:
     postgres = DockerContainer(POSTGRES_IMAGE).with_env("POSTGRES_PASSWORD", "test").with_exposed_ports(5432)
     rabbitmq = DockerContainer(RABBITMQ_IMAGE).with_env("RABBITMQ_DEFAULT_USER", "test")
-    rabbitmq = rabbitmq.with_env("RABBITMQ_DEFAULT_PASS", "test").with_exposed_ports(5672)
+    rabbitmq = rabbitmq.with_env("RABBITMQ_DEFAULT_PASS", "test").with_exposed_ports(5672, 15672)
     assets = home / "assets"
     assets.mkdir()
     testcontainers_config.ryuk_disabled = True  # its image may not be there, and both are stopped here
@@ -77,6 +77,7 @@ def _containers(home: Path) -> Iterator[Settings]:
         yield Settings(
             home=home,
             amqp_url=f"amqp://test:test@{_address(rabbitmq, 5672)}/",
+            management_url=f"http://{_address(rabbitmq, 15672)}",
             database_url=f"postgresql://postgres:test@{_address(postgres, 5432)}/postgres",
             assets_url=assets.as_uri(),
             api_key=API_KEY,

@@ -54,6 +54,8 @@ async def check_that_nothing_can_be_started(system, api, path, name):
     assert (refused.status_code, refused.json()["code"]) == (503, "publish_failed"), refused.text
     assert refused.headers["retry-after"]
     assert (await answered(api.get("/api/workflows"))).status_code == 200
+    levels = (await answered(api.get("/api/queues"))).json()
+    assert "publishers_blocked" in {warning["code"] for warning in levels["warnings"]}, levels["warnings"]
 
 
 @asynccontextmanager

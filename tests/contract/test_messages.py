@@ -56,6 +56,15 @@ from shared.contracts.history import (
     TimelineEntry,
     TimelineReply,
 )
+from shared.contracts.operations import (
+    AttemptKey,
+    AttemptsReply,
+    AttemptStand,
+    FindAttempts,
+    FindWaiting,
+    WaitingJob,
+    WaitingReply,
+)
 from shared.contracts.queries import (
     AttemptView,
     CommandReply,
@@ -239,6 +248,24 @@ EXAMPLES = {
     "run.command": GetCommand(run_id=RUN_ID),
     "ends.find": FindEnds(run_ids=(RUN_ID,)),
     "outputs.find": FindOutputs(workflow_id=WORKFLOW_ID, node_ids=("ask",)),
+    "waiting.find": FindWaiting(),
+    "attempts.find": FindAttempts(attempts=(AttemptKey(run_id=RUN_ID, node_id="ask", attempt=2),)),
+    "waiting.reply": WaitingReply(jobs=(WaitingJob(node_type="llm", queued_at=AT),)),
+    "attempts.reply": AttemptsReply(
+        attempts=(
+            AttemptStand(
+                run_id=RUN_ID,
+                node_id="ask",
+                attempt=2,
+                run_status=RunStatus.RUNNING,
+                owner="ann",
+                status=NodeStatus.FAILED,
+                latest=2,
+                worker="host:1",
+                error=PROBLEM,
+            ),
+        )
+    ),
     "run.why": Explain(run_id=RUN_ID, node_id="ask"),
     "command.reply": CommandReply(command=RunStart(run_id=RUN_ID, graph=GRAPH)),
     "outputs.reply": OutputsReply(outputs={"ask": TEXT}, left=("crop",)),

@@ -85,7 +85,9 @@ def test_a_picture_that_was_not_supplied(weft):
     assert "--image photo=" in line
 
 
-@pytest.mark.parametrize("command", [("runs", "list"), ("run", "execute", WORKFLOW, "--image", PHOTO)])
+@pytest.mark.parametrize(
+    "command", [("runs", "list"), ("queues", "list"), ("run", "execute", WORKFLOW, "--image", PHOTO)]
+)
 @pytest.mark.parametrize("variables", [{}, {"WEFT_GATEWAY_URL": f"http://{NOWHERE}"}])
 def test_no_gateway(weft, command, variables):
     exit_code, (line,) = weft(*command, **variables)
@@ -95,7 +97,7 @@ def test_no_gateway(weft, command, variables):
 
 @pytest.mark.parametrize("variables", [{}, {"WEFT_AMQP_URL": f"amqp://guest:secret@{NOWHERE}/"}])
 def test_no_broker(weft, variables):
-    exit_code, (line,) = weft("queues", "list", **variables)
+    exit_code, (line,) = weft("history", "prune", "--older-than", "90d", "-y", **variables)
     assert (exit_code, codes([line])) == (69, ["broker_unreachable"])
     assert "secret" not in line
 

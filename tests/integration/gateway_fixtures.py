@@ -47,10 +47,10 @@ async def gateway_process(settings):
 
 
 def environment(settings):
-    names = ("home", "amqp_url", "database_url", "assets_url", "http_port")
+    names = ("home", "amqp_url", "management_url", "database_url", "assets_url", "http_port")
     secrets = {name: getattr(settings, name).get_secret_value() for name in ("api_key", "url_secrets")}
     values = {**{name: getattr(settings, name) for name in names}, **secrets}
-    return {f"WEFT_{name.upper()}": str(value) for name, value in values.items()}
+    return {f"WEFT_{name.upper()}": str(value) for name, value in values.items() if value is not None}
 
 
 async def ready_address(logs):

@@ -20,7 +20,8 @@ OPERATIONS: list[tuple[str, str]] = [
 ]
 ABOUT_SOMETHING = [item for item in OPERATIONS if "{" in item[1]]
 LISTS = [item for item in OPERATIONS if item[0] == "GET" and "{" not in item[1]]
-NOT_OWNED = {"/api/node-types", "/api/keys", "/api/costs"}  # the first is everybody's, the rest the administrators'
+# The first is everybody's, the rest the administrators'.
+NOT_OWNED = {"/api/node-types", "/api/keys", "/api/costs", "/api/queues", "/api/dead-letters"}
 BODIES = {"": {"graph": GRAPH}, "/execute-batch": {"inputs": [{}]}}  # by the end of the path; else an empty one
 SIGNED = "/assets/"  # who was given a link may follow it
 

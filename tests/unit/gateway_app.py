@@ -11,6 +11,7 @@ from gateway.app import create_app
 from gateway.authentication import Gate
 from gateway.batches import Batches
 from gateway.costs_client import CostsClient
+from gateway.dead_letters import DeadLetters
 from gateway.dependencies import Dependencies
 from gateway.domain.callers import KeyScope
 from gateway.explanations import Explanations
@@ -19,6 +20,7 @@ from gateway.links import Links
 from gateway.live import LiveEvents
 from gateway.pictures import Pictures
 from gateway.plans import Plans
+from gateway.queues import Queues
 from gateway.request_rates import RequestRates
 from gateway.runs import Runs
 from gateway.starts import Starts
@@ -59,8 +61,10 @@ def new_dependencies(assets, pool=None):
         pictures=Pictures(assets, pool),
         links=Links(SECRETS),
         costs=create_autospec(CostsClient, instance=True),
+        queues=create_autospec(Queues, instance=True),
+        dead_letters=create_autospec(DeadLetters, instance=True),
     )
-    for name in ("workflows", "plans", "starts", "batches", "runs", "explanations", "history"):
+    for name in ("workflows", "plans", "starts", "batches", "runs", "explanations", "history", "dead_letters"):
         part = getattr(dependencies, name)
         part.seen_by.return_value = part
     return dependencies

@@ -13,11 +13,12 @@ from cli.doctor.findings import Report
 from cli.errors import ExitCode
 from cli.happenings import History
 from cli.main import run_command
-from cli.queues import QueueList
 from shared.client.requests import Timeline, Validation, Workflow, WorkflowPage
 from shared.contracts.base import Contract
+from shared.contracts.dead_letters import DeadLetter, DeadLetterPage, LetterResult
 from shared.contracts.history import PruneReply
 from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
+from shared.contracts.queues import QueueDetails, QueuesView
 from shared.contracts.states import RunStatus
 
 RUN, WORKFLOW = UUID(int=7), UUID(int=9)
@@ -57,7 +58,10 @@ COMMANDS: dict[str, type[Contract]] = {
     "costs": CostsReply,
 }
 # Of these, the broker or the machine is asked; what they write is looked at elsewhere, its form is kept here.
-OTHERS: tuple[type[Contract], ...] = (QueueList, PruneReply, Report)
+OTHERS: tuple[type[Contract], ...] = (
+    *(QueuesView, QueueDetails, DeadLetterPage, DeadLetter, LetterResult),
+    *(PruneReply, Report),
+)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from cli.display import show_progress
 from cli.errors import ExitCode, WaitTimedOutError, tell_error
 from cli.main import run_command
 from cli.progress import RunProgress
-from cli.queues import QueueView
 from cli.render import write_json, write_run, write_run_in_full, write_table
 from shared.contracts.errors import InvalidInputError, Problem, UnavailableError
 from shared.contracts.events import Usage
@@ -123,14 +122,6 @@ def test_a_run_from_afar_names_the_keys_of_its_pictures(capsys):
 def test_tables_take_nothing_for_markup_and_cut_nothing_off(capsys):
     write_table(("name",), [("[red]" + 300 * "x",)])
     assert "[red]" + 300 * "x" in capsys.readouterr().out
-
-
-def test_a_missing_queue_has_no_depth():
-    missing = QueueView(name="jobs.llm", exists=False, dead_letters=False)
-    assert missing.as_row()[1:3] == ("-", "-")
-    assert "messages" not in json.loads(missing.to_json())
-    empty = QueueView(name="dead.jobs.llm", exists=True, dead_letters=True, messages=0, consumers=0)
-    assert empty.as_row() == ("dead.jobs.llm", "0", "0", "dead letters")
 
 
 def test_what_was_reused_spent_and_late_is_shown(capsys):

@@ -23,6 +23,7 @@ class FlakyServer:
     def __init__(self, folder: Path, lost: int, cause: str = "Address already in use") -> None:
         self.folder, self.lost, self.cause = folder, lost, cause
         self.stops = 0
+        self.more_urls: dict[str, str] = {}
 
     def start(self, file: StackFile, cancelled: threading.Event) -> str:
         if self.lost:

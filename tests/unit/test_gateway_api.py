@@ -310,6 +310,12 @@ def test_operation_ids_are_stable():
         "list_keys",
         "revoke_key",
         "find_costs",
+        "list_queues",
+        "get_queue",
+        "list_dead_letters",
+        "get_dead_letter",
+        "replay_dead_letters",
+        "drop_dead_letters",
     }
 
 

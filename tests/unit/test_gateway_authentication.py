@@ -18,7 +18,7 @@ async def client(dependencies):
         yield client
 
 
-ADMINISTRATORS = ("/api/keys", "/api/costs")
+ADMINISTRATORS = ("/api/keys", "/api/costs", "/api/queues", "/api/dead-letters")
 GUARDED = [
     (method.upper(), path.replace("{", "").replace("}", ""))
     for path, methods in openapi_document()["paths"].items()

@@ -43,6 +43,15 @@ def test_addresses_come_from_the_stack_that_runs_unless_they_are_set(monkeypatch
     assert settings.require("gateway_url") == "http://127.0.0.1:1"
 
 
+def test_the_management_api_of_the_stack_is_not_that_of_another_broker(monkeypatch, tmp_path):
+    content = {"amqp_url": "amqp://stack", "management_url": "http://stack:15672"}
+    (tmp_path / STACK_FILE).write_text(json.dumps(content))
+    monkeypatch.setenv("WEFT_HOME", str(tmp_path))
+    assert Settings.load().management_url == "http://stack:15672"
+    monkeypatch.setenv("WEFT_AMQP_URL", "amqp://mine")
+    assert Settings.load().management_url is None
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -31,6 +31,15 @@ def read_edits(options: Sequence[str]) -> Edits:
     return edits
 
 
+def read_params(options: Sequence[str], node_type: str | None) -> dict[str, JsonValue]:
+    """Return params for whichever nodes are meant, of that type if it is known; raise `invalid_option`."""
+    problems: list[Problem] = []
+    pairs = read_pairs(OPTION, "PARAM=VALUE", options, problems)
+    if problems:
+        raise InvalidInputError(*problems)
+    return {name: _value(_field(node_type, name), content) for name, content in pairs.items()}
+
+
 def typed(edits: Edits, node_types: Mapping[str, str]) -> dict[str, dict[str, JsonValue]]:
     """Return the edits with their values as the params take them; `node_types` are the nodes' types, where known.
 

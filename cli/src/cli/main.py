@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cli.commands import costs, doctor, history, keys, queues, run, runs, stack, workflows
+from cli.commands import costs, dead, doctor, history, keys, queues, run, runs, stack, workflows
 from cli.errors import ExitCode, tell_defect, tell_error, tell_problem
 from shared.contracts.errors import Problem, WeftError
 from shared.logs import configure_logs
@@ -23,7 +23,8 @@ def create_app() -> typer.Typer:
     local = {"setup": stack.setup, "dev": stack.dev, "demo": stack.demo, "doctor": doctor.doctor}
     for name, command in {**local, "costs": costs.costs}.items():
         app.command(name)(command)
-    groups = {"run": run, "runs": runs, "workflows": workflows, "queues": queues, "history": history, "keys": keys}
+    groups = {"run": run, "runs": runs, "workflows": workflows, "queues": queues, "dead": dead}
+    groups |= {"history": history, "keys": keys}
     for name, group in groups.items():
         app.add_typer(group.app, name=name)
     return app

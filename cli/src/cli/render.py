@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +22,7 @@ from shared.contracts.errors import Problem
 from shared.contracts.queries import NodeExplanation, NodeView, RunView, WhyReply
 from shared.contracts.values import ImageValue, TextValue
 
+PIPE_WIDTH = 500  # characters; lines that are longer are none for people
 _NODE_COLUMNS = ("node", "type", "status", "attempt", "seconds", "tokens", "dollars")
 
 
@@ -29,6 +30,11 @@ def write_json(content: Contract | dict[str, object]) -> None:
     """Write JSON, and nothing else, to stdout."""
     text = content.to_json().decode() if isinstance(content, Contract) else json.dumps(content)
     write_line(text)
+
+
+def write_note(text: str) -> None:
+    """Write a line about progress to stderr."""
+    sys.stderr.write(text + "\n")
 
 
 def write_line(text: str = "") -> None:
@@ -53,6 +59,14 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not console.is_terminal:
         console.width = sum(max(len(cell) for cell in column) + 2 for column in zip(columns, *rows, strict=True))
     console.print(table)
+
+
+def write_renderable(content: RenderableType) -> None:
+    """Write tables for people to stdout; in a pipe nothing is folded."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    console.print(content)
 
 
 def write_result(run: RunView, assets_url: str | None, output: Output) -> None:

@@ -27,6 +27,7 @@ from shared.contracts.history import (
     TimelineReply,
 )
 from shared.contracts.node_types import WORKER_TYPES
+from shared.contracts.operations import AttemptsReply, FindAttempts, FindWaiting, WaitingReply
 from shared.contracts.queries import (
     CommandReply,
     CostsReply,
@@ -71,6 +72,8 @@ _ANSWERS: Mapping[type[BaseModel], type[BaseModel]] = {
     GetCommand: CommandReply,
     FindEnds: EndsReply,
     FindOutputs: OutputsReply,
+    FindWaiting: WaitingReply,
+    FindAttempts: AttemptsReply,
     Explain: WhyReply,
     FindCosts: CostsReply,
 }

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
 
     home: Path = Path(".weft")
     amqp_url: AmqpUrl | None = None
+    management_url: HttpUrl | None = None  # of the broker's management API; without it, AMQP tells what it can
     database_url: PostgresUrl | None = None
     assets_url: str | None = Field(default=None, pattern=r"^[a-z0-9]+://")
     gateway_url: HttpUrl | None = None
@@ -97,6 +98,8 @@ class Settings(BaseSettings):
     def _running_addresses(self) -> dict[str, str]:
         """Return the addresses of what runs under `home`, for the fields that were not set."""
         running = {**_read_addresses(self.home / STACK_FILE), **_read_addresses(self.home / SERVICES_FILE)}
+        if self.amqp_url is not None:
+            running.pop("management_url", None)  # it is that of another broker
         fields = type(self).model_fields
         return {name: url for name, url in running.items() if name in fields and getattr(self, name) is None}
 

@@ -1,31 +1,103 @@
-"""`weft queues`: look at the broker's queues."""
+"""`weft queues`: how full the broker's queues are, and what is wrong. It needs a key with the scope `admin`."""
 
 import asyncio
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.options import OutputOption, amqp_url
+from cli.commands.options import OutputOption, StreamOutputOption, gateway_url
 from cli.errors import ExitCode
-from cli.output import Output
+from cli.output import Output, StreamOutput
+from shared.contracts.queues import QueueDetails, QueuesView
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 app = typer.Typer(no_args_is_help=True, help="Look at the broker's queues.")
 
 
-@app.callback()
-def queues() -> None:
-    """Look at the broker's queues."""
-
-
 @app.command("list")
 def list_queues(output: OutputOption = Output.TEXT) -> int:
-    """List every queue that Weft uses: messages that wait, consumers, whether it is there."""
-    from cli.queues import QueueList, look_at_queues  # noqa: PLC0415 -- see the package
-    from cli.render import write_json, write_table  # noqa: PLC0415 -- see the package
+    """List what waits, by node type and by queue, how long it will take, and what is wrong."""
+    from cli.queue_tables import queues_table  # noqa: PLC0415 -- see the package
+    from cli.render import write_json, write_renderable  # noqa: PLC0415 -- see the package
 
-    views = asyncio.run(look_at_queues(amqp_url(Settings.load())))
+    view = asyncio.run(_all())
     if output is Output.JSON:
-        write_json(QueueList(queues=views))
+        write_json(view)
     else:
-        write_table(("queue", "messages", "consumers", ""), [view.as_row() for view in views])
+        write_renderable(queues_table(view))
     return ExitCode.OK
+
+
+@app.command("show")
+def show_queue(
+    name: Annotated[str, typer.Argument(help="name of the queue", show_default=False)],
+    output: OutputOption = Output.TEXT,
+) -> int:
+    """Show one queue, and the node type whose jobs, or dead letters, it holds."""
+    from cli.queue_tables import queue_table  # noqa: PLC0415 -- see the package
+    from cli.render import write_json, write_renderable  # noqa: PLC0415 -- see the package
+
+    details = asyncio.run(_one(name))
+    if output is Output.JSON:
+        write_json(details)
+    else:
+        write_renderable(queue_table(details))
+    return ExitCode.OK
+
+
+@app.command("watch")
+def watch_queues(
+    every: Annotated[float, typer.Option("--every", min=0.2, help="seconds between two looks")] = 2.0,
+    times: Annotated[int | None, typer.Option("--times", min=1, help="how many looks; else until Ctrl-C")] = None,
+    output: StreamOutputOption = StreamOutput.TEXT,
+) -> int:
+    """Look at the queues again and again; with jsonl, each look is a line."""
+    asyncio.run(_watch(every, times, output))
+    return ExitCode.OK
+
+
+async def _all() -> QueuesView:
+    from cli.client import connect  # noqa: PLC0415 -- see the package
+
+    async with connect(gateway_url(Settings.load())) as gateway:
+        return await gateway.queues()
+
+
+async def _one(name: str) -> QueueDetails:
+    from cli.client import connect  # noqa: PLC0415 -- see the package
+
+    async with connect(gateway_url(Settings.load())) as gateway:
+        return await gateway.queue(name)
+
+
+async def _watch(every: float, times: int | None, output: StreamOutput) -> None:
+    from rich.live import Live  # noqa: PLC0415 -- see the package
+
+    from cli.client import connect  # noqa: PLC0415 -- see the package
+
+    is_live = output is StreamOutput.TEXT and sys.stdout.isatty()
+    looks = 0
+    async with connect(gateway_url(Settings.load())) as gateway:
+        with Live(auto_refresh=False) if is_live else nullcontext() as live:
+            while times is None or looks < times:
+                if looks:
+                    await asyncio.sleep(every)
+                _show(await gateway.queues(), output, live)
+                looks += 1
+
+
+def _show(view: QueuesView, output: StreamOutput, live: "Live | None") -> None:
+    from cli.queue_tables import queues_table  # noqa: PLC0415 -- see the package
+    from cli.render import write_json, write_renderable  # noqa: PLC0415 -- see the package
+
+    if output is StreamOutput.JSONL:
+        write_json(view)
+    elif live:
+        live.update(queues_table(view), refresh=True)
+    else:
+        write_renderable(queues_table(view))

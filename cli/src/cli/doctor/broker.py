@@ -36,7 +36,7 @@ async def check_broker(settings: Settings) -> Sequence[Finding]:
     except WeftError as err:
         findings.fail_with(err.problems)
     else:
-        await _look_at_management(URL(settings.amqp_url), findings)
+        await _look_at_management(URL(settings.amqp_url), findings, settings.management_url)
     return findings.made
 
 
@@ -69,10 +69,10 @@ async def _look_at_topology(connection: AbstractRobustConnection, findings: Find
         findings.ok(f"the topology is there: {len(topology.EXCHANGES)} exchanges, {count} queues")
 
 
-async def _look_at_management(url: URL, findings: Findings) -> None:
+async def _look_at_management(url: URL, findings: Findings, management_url: str | None = None) -> None:
     """Note alarms and the clock, which AMQP does not tell."""
     scheme, port = _MANAGEMENT[url.scheme]
-    address = URL.build(scheme=scheme, host=url.host or "localhost", port=port).origin()
+    address = management_url or URL.build(scheme=scheme, host=url.host or "localhost", port=port).origin()
     try:
         async with httpx2.AsyncClient(auth=(url.user or "guest", url.password or "guest")) as http:
             response = await http.get(f"{address}/api/nodes", timeout=PATIENCE_SECONDS)

@@ -19,11 +19,13 @@ from gateway.routes import (
     assets,
     control,
     costs,
+    dead_letters,
     execution,
     history,
     keys,
     live,
     node_types,
+    queues,
     runs,
     uploads,
     workflows,
@@ -39,6 +41,9 @@ _DESCRIPTION = (
 _ABOUT_BODY = problem_responses(
     HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY
 )
+
+
+_OPERATING = (costs, keys, queues, dead_letters)  # for those who administer
 
 
 class Gateway(FastAPI):
@@ -94,7 +99,7 @@ def _build() -> Gateway:
     answer_with_problems(app)
     # A caller's name for a run may hold slashes, and look like another route of runs: so `history` is before `runs`.
     # `runs` before `workflows`: else `/api/workflows/runs` would be read as the workflow with the id "runs".
-    for module in (uploads, assets, history, runs, control, live, workflows, execution, node_types, costs, keys):
+    for module in (uploads, assets, history, runs, control, live, workflows, execution, node_types, *_OPERATING):
         app.include_router(module.router)
     return app
 

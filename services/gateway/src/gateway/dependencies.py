@@ -10,6 +10,7 @@ from gateway.api_keys import ApiKeys
 from gateway.authentication import Gate, ensure_may
 from gateway.batches import Batches
 from gateway.costs_client import CostsClient
+from gateway.dead_letters import DeadLetters
 from gateway.domain.callers import Caller, KeyScope
 from gateway.explanations import Explanations
 from gateway.history import History
@@ -17,6 +18,7 @@ from gateway.links import Links
 from gateway.live import LiveEvents
 from gateway.pictures import Pictures
 from gateway.plans import Plans
+from gateway.queues import Queues
 from gateway.runs import Runs
 from gateway.starts import Starts
 from gateway.uploads import Uploads
@@ -42,6 +44,8 @@ class Dependencies:
     pictures: Pictures
     links: Links
     costs: CostsClient
+    queues: Queues
+    dead_letters: DeadLetters
 
     def seen_by(self, caller: Caller) -> "Dependencies":
         """Return all of it as a caller sees it: of what belongs to others, nothing is there."""
@@ -54,6 +58,7 @@ class Dependencies:
             runs=self.runs.seen_by(caller),
             explanations=self.explanations.seen_by(caller),
             history=self.history.seen_by(caller),
+            dead_letters=self.dead_letters.seen_by(caller),
         )
 
 

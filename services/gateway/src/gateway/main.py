@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
@@ -17,6 +18,7 @@ from gateway.app import create_app
 from gateway.authentication import Gate
 from gateway.batches import Batches
 from gateway.costs_client import CostsClient
+from gateway.dead_letters import DeadLetters
 from gateway.dependencies import Dependencies
 from gateway.event_log import MAX_EVENTS
 from gateway.explanations import Explanations
@@ -26,6 +28,9 @@ from gateway.live import LiveEvents
 from gateway.orchestrator_client import OrchestratorClient
 from gateway.pictures import Pictures
 from gateway.plans import Plans
+from gateway.queues import Queues
+from gateway.reading_locks import ReadingLock
+from gateway.replays import Replays
 from gateway.request_rates import RequestRates
 from gateway.run_limits import RunLimits
 from gateway.runs import Runs
@@ -40,7 +45,9 @@ from shared.contracts.errors import UnavailableError
 from shared.database import Database, connect_database
 from shared.decoding import DecoderPool, Limits
 from shared.messaging.connection import connect
+from shared.messaging.levels import LevelReader
 from shared.messaging.live import EventFeed, StreamedEvent
+from shared.messaging.management import open_management
 from shared.messaging.publisher import Publisher, open_publisher
 from shared.messaging.requests import Requests
 from shared.service import Check, Service, health_routes, new_registry, run
@@ -50,6 +57,16 @@ NAME = "gateway"
 CHECK_SECONDS = 3.0
 HISTORY = MAX_EVENTS  # of the past, read at start: what clients that come back may have missed
 CONCURRENT_DECODINGS = 2  # of uploaded pictures, and of those that are shown smaller
+
+
+@dataclass(frozen=True, slots=True)
+class _Broker:
+    """What there is of the broker."""
+
+    url: str
+    publisher: Publisher
+    requests: Requests
+    levels: LevelReader
 
 
 @asynccontextmanager
@@ -69,7 +86,9 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         requests = await Requests.start(await _channel(connection), asker=NAME)
         pool = await stack.enter_async_context(_decoder_pool(settings))
         pictures = Uploads(assets, pool), Pictures(assets, pool)
-        dependencies = _dependencies(database, publisher, requests, pictures, secrets)
+        levels = await stack.enter_async_context(_level_reader(settings))
+        broker = _Broker(amqp_url, publisher, requests, levels)
+        dependencies = _dependencies(database, broker, pictures, secrets)
         if settings.api_key is not None:
             await dependencies.keys.set_initial(strong_secret(settings.api_key, "WEFT_API_KEY"))
         feed, live = await _open_feed(connection, dependencies), dependencies.live
@@ -83,22 +102,21 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
 
 
 def _dependencies(
-    database: Database,
-    publisher: Publisher,
-    requests: Requests,
-    pictures: tuple[Uploads, Pictures],
-    secrets: Sequence[str],
+    database: Database, broker: _Broker, pictures: tuple[Uploads, Pictures], secrets: Sequence[str]
 ) -> Dependencies:
+    requests = broker.requests
     workflows, tracker, keys = Workflows(database), TrackerClient(requests), ApiKeys(database)
     acceptances, limits = Acceptances(database), RunLimits(database, tracker)
-    runs = Runs(publisher, tracker, acceptances)
+    runs = Runs(broker.publisher, tracker, acceptances)
     plans, started = Plans(workflows, runs, tracker), StartedRuns(database)
+    starts = Starts(started, runs, limits)
+    replays = Replays(broker.publisher, tracker, plans, starts)
     return Dependencies(
         gate=Gate(keys, RequestRates(database)),
         keys=keys,
         workflows=workflows,
         plans=plans,
-        starts=Starts(started, runs, limits),
+        starts=starts,
         batches=Batches(plans, started, runs, limits),
         runs=runs,
         acceptances=acceptances,
@@ -109,6 +127,8 @@ def _dependencies(
         pictures=pictures[1],
         links=Links(secrets),
         costs=CostsClient(requests),
+        queues=Queues(broker.levels, tracker),
+        dead_letters=DeadLetters(broker.url, ReadingLock(database), tracker, replays),
     )
 
 
@@ -117,12 +137,23 @@ def _decoder_pool(settings: Settings) -> AbstractAsyncContextManager[DecoderPool
     return DecoderPool.open(CONCURRENT_DECODINGS, limits, preload=[renditions.__name__])
 
 
+@asynccontextmanager
+async def _level_reader(settings: Settings) -> AsyncGenerator[LevelReader]:
+    amqp_url = settings.require("amqp_url")
+    if settings.management_url is None:
+        yield LevelReader(amqp_url)
+        return
+    async with open_management(settings.management_url, amqp_url) as management:
+        yield LevelReader(amqp_url, management)
+
+
 async def _open_feed(connection: AbstractRobustConnection, dependencies: Dependencies) -> EventFeed:
-    live, acceptances = dependencies.live, dependencies.acceptances
+    live, acceptances, queues = dependencies.live, dependencies.acceptances, dependencies.queues
 
     def hear(told: StreamedEvent) -> None:
         live.receive(told)
         acceptances.hear(told)
+        queues.hear(told)
 
     return await EventFeed.open(connection, hear, live.mark_gap, history=HISTORY)
 

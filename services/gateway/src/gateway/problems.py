@@ -35,6 +35,8 @@ _STATUS_OF_CODE: Mapping[str, HTTPStatus] = MappingProxyType(
         "node_not_found": HTTPStatus.NOT_FOUND,
         "key_not_found": HTTPStatus.NOT_FOUND,
         "asset_not_found": HTTPStatus.NOT_FOUND,
+        "queue_not_found": HTTPStatus.NOT_FOUND,
+        "dead_letter_not_found": HTTPStatus.NOT_FOUND,
         "workflow_conflict": HTTPStatus.CONFLICT,
         "workflow_changed": HTTPStatus.CONFLICT,
         "run_conflict": HTTPStatus.CONFLICT,
@@ -54,7 +56,7 @@ _DESCRIPTIONS: Mapping[HTTPStatus, str] = MappingProxyType(
         ),
         HTTPStatus.NOT_FOUND: (
             "There is no such thing, or it belongs to another owner: `workflow_not_found`, `run_not_found`,"
-            " `node_not_found`, `key_not_found`, `asset_not_found`."
+            " `node_not_found`, `key_not_found`, `asset_not_found`, `queue_not_found`, `dead_letter_not_found`."
         ),
         HTTPStatus.REQUEST_TIMEOUT: "The body did not come in time: `request_timeout`.",
         HTTPStatus.TOO_MANY_REQUESTS: "The key is over a limit: `rate_limited`, `too_many_runs`. Try again later.",

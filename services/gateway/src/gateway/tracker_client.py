@@ -12,6 +12,15 @@ from shared.contracts.history import (
     StatisticsReply,
     TimelineReply,
 )
+from shared.contracts.operations import (
+    AttemptKey,
+    AttemptsReply,
+    AttemptStand,
+    FindAttempts,
+    FindWaiting,
+    WaitingJob,
+    WaitingReply,
+)
 from shared.contracts.queries import (
     CommandReply,
     EndsReply,
@@ -86,6 +95,15 @@ class TrackerClient:
             reply = OutputsReply.model_validate_json(await self._ask(query))
             found, left = found | reply.outputs, reply.left
         return found
+
+    async def find_waiting(self) -> tuple[WaitingJob, ...]:
+        """Return the job of each node type that has waited longest for a worker."""
+        return WaitingReply.model_validate_json(await self._ask(FindWaiting())).jobs
+
+    async def find_attempts(self, attempts: Sequence[AttemptKey]) -> tuple[AttemptStand, ...]:
+        """Return how things stand with `MAX_ATTEMPTS_ASKED` attempts at most; those of unknown runs are missing."""
+        query = FindAttempts(attempts=tuple(attempts))
+        return AttemptsReply.model_validate_json(await self._ask(query)).attempts
 
     async def _with_all_nodes(self, first: RunReply, owner: str | None, patience: float) -> RunView | None:
         """Return a run of which the first nodes came, with those that follow, for which it is asked page by page."""

@@ -8,12 +8,14 @@ from structlog import get_logger
 
 from run_tracker.domain.telling import told_by
 from run_tracker.domain.views import timeline
+from run_tracker.jobs import Jobs
 from run_tracker.partitions import Partitions
 from run_tracker.repository import RunRepository
 from run_tracker.run_lists import RunLists
 from shared.contracts.base import Contract
 from shared.contracts.events import AnyEvent
 from shared.contracts.history import FindRun, GetStatistics, GetTimeline, ListRuns, PruneHistory, TimelineReply
+from shared.contracts.operations import FindAttempts, FindWaiting
 from shared.contracts.queries import (
     CommandReply,
     EndsReply,
@@ -50,6 +52,7 @@ class QueryHandler:
         self._repository = RunRepository(database)
         self._lists = RunLists(database)
         self._partitions = Partitions(database)
+        self._jobs = Jobs(database)
 
     async def handle(self, delivery: RabbitMessage) -> RabbitResponse | None:
         """Return the reply, as JSON."""
@@ -75,7 +78,8 @@ class QueryHandler:
                 return await self._answer_about_many(query)
 
     async def _answer_about_many(
-        self, query: ListRuns | GetStatistics | FindOutputs | FindEnds | PruneHistory
+        self,
+        query: ListRuns | GetStatistics | FindOutputs | FindEnds | FindWaiting | FindAttempts | PruneHistory,
     ) -> Contract:
         match query:
             case ListRuns():
@@ -86,8 +90,17 @@ class QueryHandler:
                 return await self._repository.outputs(workflow_id, node_ids, owner)
             case FindEnds(run_ids=run_ids):
                 return EndsReply(runs=await self._repository.ends(run_ids))
+            case FindWaiting() | FindAttempts():
+                return await self._answer_about_jobs(query)
             case PruneHistory(older_than_days=days):
                 return await self._partitions.prune(days)
+
+    async def _answer_about_jobs(self, query: FindWaiting | FindAttempts) -> Contract:
+        match query:
+            case FindWaiting():
+                return await self._jobs.waiting()
+            case FindAttempts(attempts=attempts):
+                return await self._jobs.attempts(attempts)
 
     async def _timeline(self, query: GetTimeline) -> TimelineReply:
         page = await self._repository.page(query.run_id, query.owner, query.after)

@@ -27,10 +27,12 @@ from shared.client.requests import (
     Workflow,
     WorkflowPage,
 )
+from shared.contracts.dead_letters import DeadLetter, DeadLetterPage, LettersReply
 from shared.contracts.errors import InvalidInputError, UnavailableError
 from shared.contracts.events import RunRejected
 from shared.contracts.history import StatisticsReply
 from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
+from shared.contracts.queues import QueueDetails, QueuesView
 from shared.contracts.states import FINAL_RUN_STATUSES
 from shared.contracts.values import AssetRef
 
@@ -157,6 +159,30 @@ class AsyncClient:
     async def costs(self, by: CostsBy = CostsBy.DAY, since: datetime | None = None) -> CostsReply:
         """Return what model calls have cost."""
         return await self.send(calls.costs(by, since))
+
+    async def queues(self) -> QueuesView:
+        """Return how full all queues are."""
+        return await self.send(calls.queues())
+
+    async def queue(self, name: str) -> QueueDetails:
+        """Return how full a queue is."""
+        return await self.send(calls.queue(name))
+
+    async def dead_letters(self, query: Mapping[str, Any] | None = None) -> DeadLetterPage:
+        """Return a page of dead letters."""
+        return await self.send(calls.list_dead_letters(query))
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter:
+        """Return a dead letter with its body."""
+        return await self.send(calls.get_dead_letter(letter_id))
+
+    async def replay_dead_letters(self, selection: Mapping[str, Any]) -> LettersReply:
+        """Replay the first of the selected dead letters."""
+        return await self.send(calls.treat_dead_letters("replay", selection))
+
+    async def drop_dead_letters(self, selection: Mapping[str, Any]) -> LettersReply:
+        """Throw the first of the selected dead letters away."""
+        return await self.send(calls.treat_dead_letters("drop", selection))
 
     async def create_key(self, wishes: Mapping[str, Any]) -> dict[str, Any]:
         """Make an API key."""

@@ -7,7 +7,7 @@ UnavailableError `gateway_unreachable` or `gateway_not_understood` where no gate
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
@@ -25,8 +25,10 @@ from shared.client.requests import (
     WorkflowPage,
 )
 from shared.contracts.base import Contract
+from shared.contracts.dead_letters import DeadLetter, DeadLetterPage, LettersReply
 from shared.contracts.history import StatisticsReply
 from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
+from shared.contracts.queues import QueueDetails, QueuesView
 from shared.contracts.values import AssetRef
 
 T = TypeVar("T")
@@ -34,6 +36,8 @@ T = TypeVar("T")
 _WORKFLOWS = "/api/workflows"
 _RUNS = f"{_WORKFLOWS}/runs"
 _KEYS = "/api/keys"
+_QUEUES = "/api/queues"
+_DEAD_LETTERS = "/api/dead-letters"
 Graph = Mapping[str, Any]
 
 
@@ -177,6 +181,32 @@ def costs(by: CostsBy, since: datetime | None) -> Call[CostsReply]:
     """Return what model calls have cost, those begun since a time, or all."""
     params = {"by": by.value, **({"since": since.isoformat()} if since else {})}
     return Call("GET", "/api/costs", CostsReply.model_validate, {"params": params})
+
+
+def queues() -> Call[QueuesView]:
+    """Return how full all queues are, and how things stand with the jobs of each node type."""
+    return Call("GET", _QUEUES, QueuesView.model_validate)
+
+
+def queue(name: str) -> Call[QueueDetails]:
+    """Return one queue, with the node type that it belongs to."""
+    return Call("GET", f"{_QUEUES}/{quote(name, safe='')}", QueueDetails.model_validate)
+
+
+def list_dead_letters(query: Mapping[str, Any] | None) -> Call[DeadLetterPage]:
+    """Return a page of dead letters; `query` as the API names its fields."""
+    return Call("GET", _DEAD_LETTERS, DeadLetterPage.model_validate, {"params": query or {}})
+
+
+def get_dead_letter(letter_id: str) -> Call[DeadLetter]:
+    """Return a dead letter with its body."""
+    return Call("GET", f"{_DEAD_LETTERS}/{quote(letter_id, safe='')}", DeadLetter.model_validate)
+
+
+def treat_dead_letters(verb: Literal["replay", "drop"], selection: Mapping[str, Any]) -> Call[LettersReply]:
+    """Replay or drop the first of the selected dead letters; the selection as the API names its fields."""
+    body = dict(selection)
+    return Call("POST", f"{_DEAD_LETTERS}/{verb}", LettersReply.model_validate, {"json": body})
 
 
 def create_key(wishes: Mapping[str, Any]) -> Call[dict[str, Any]]:

@@ -25,8 +25,10 @@ from shared.client.requests import (
     Workflow,
     WorkflowPage,
 )
+from shared.contracts.dead_letters import DeadLetter, DeadLetterPage, LettersReply
 from shared.contracts.history import StatisticsReply
 from shared.contracts.queries import CostsBy, CostsReply, RunPage, RunView, WhyReply
+from shared.contracts.queues import QueueDetails, QueuesView
 from shared.contracts.values import AssetRef
 
 U = TypeVar("U")
@@ -148,6 +150,30 @@ class Client(AbstractContextManager["Client"]):
     def costs(self, by: CostsBy = CostsBy.DAY, since: datetime | None = None) -> CostsReply:
         """Return what model calls have cost."""
         return self._send(calls.costs(by, since))
+
+    def queues(self) -> QueuesView:
+        """Return how full all queues are."""
+        return self._send(calls.queues())
+
+    def queue(self, name: str) -> QueueDetails:
+        """Return how full a queue is."""
+        return self._send(calls.queue(name))
+
+    def dead_letters(self, query: Mapping[str, Any] | None = None) -> DeadLetterPage:
+        """Return a page of dead letters."""
+        return self._send(calls.list_dead_letters(query))
+
+    def dead_letter(self, letter_id: str) -> DeadLetter:
+        """Return a dead letter with its body."""
+        return self._send(calls.get_dead_letter(letter_id))
+
+    def replay_dead_letters(self, selection: Mapping[str, Any]) -> LettersReply:
+        """Replay the first of the selected dead letters."""
+        return self._send(calls.treat_dead_letters("replay", selection))
+
+    def drop_dead_letters(self, selection: Mapping[str, Any]) -> LettersReply:
+        """Throw the first of the selected dead letters away."""
+        return self._send(calls.treat_dead_letters("drop", selection))
 
     def create_key(self, wishes: Mapping[str, Any]) -> dict[str, Any]:
         """Make an API key."""

@@ -17,6 +17,7 @@ from shared.contracts.errors import Problem
 from shared.contracts.events import Usage
 from shared.contracts.history import FindRun, GetStatistics, GetTimeline, ListRuns, PruneHistory
 from shared.contracts.labels import Metadata, Tags
+from shared.contracts.operations import FindAttempts, FindWaiting
 from shared.contracts.owners import Owner
 from shared.contracts.run_options import Scope
 from shared.contracts.states import NodeStatus, RunStatus
@@ -67,7 +68,17 @@ class FindEnds(Contract):
 
 
 HistoryQuery = (
-    GetRun | FindRun | ListRuns | GetTimeline | GetStatistics | GetCommand | FindOutputs | FindEnds | PruneHistory
+    GetRun
+    | FindRun
+    | ListRuns
+    | GetTimeline
+    | GetStatistics
+    | GetCommand
+    | FindOutputs
+    | FindEnds
+    | FindWaiting
+    | FindAttempts
+    | PruneHistory
 )
 Query = Annotated[HistoryQuery, Field(discriminator="kind")]
 

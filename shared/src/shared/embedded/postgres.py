@@ -28,6 +28,7 @@ class PostgresServer:
         self.folder = folder
         self._log = folder / "postgres.log"
         self._server: Server | None = None
+        self.more_urls: dict[str, str] = {}
 
     def start(self, file: StackFile, cancelled: threading.Event) -> str:
         """Start the server, making its data first if there are none, and return its address.

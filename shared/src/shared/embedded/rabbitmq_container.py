@@ -29,6 +29,7 @@ class RabbitMQContainer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._log = folder / "rabbitmq.log"
+        self.more_urls: dict[str, str] = {}
         self.container = f"weft-rabbitmq-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:12]}"
 
     def start(self, file: StackFile, cancelled: threading.Event) -> str:
@@ -41,7 +42,8 @@ class RabbitMQContainer:
         file.add_container(self.container)
         remove_container(self.container)
         self._run(password)
-        url = f"amqp://{USER}:{password}@127.0.0.1:{self._port()}/"
+        url = f"amqp://{USER}:{password}@127.0.0.1:{self._port(5672)}/"
+        self.more_urls["management_url"] = f"http://127.0.0.1:{self._port(15672)}"
         self._wait_until_it_answers(url, cancelled)
         return url
 
@@ -51,6 +53,7 @@ class RabbitMQContainer:
 
     def _run(self, password: str) -> None:
         command = ["run", "--detach", "--name", self.container, "--hostname", "weft", "--publish", "127.0.0.1::5672"]
+        command += ["--publish", "127.0.0.1::15672"]
         command += ["--volume", f"{self.container}:/var/lib/rabbitmq"]
         command += ["--env", "RABBITMQ_DEFAULT_USER", "--env", "RABBITMQ_DEFAULT_PASS", IMAGE]
         secrets = {"RABBITMQ_DEFAULT_USER": USER, "RABBITMQ_DEFAULT_PASS": password}
@@ -59,8 +62,8 @@ class RabbitMQContainer:
             self._log.write_text(done.stderr)
             raise start_failed("rabbitmq", "docker could not run the container", self._log)
 
-    def _port(self) -> int:
-        lines = _docker("port", self.container, "5672/tcp").stdout.split()
+    def _port(self, inside: int) -> int:
+        lines = _docker("port", self.container, f"{inside}/tcp").stdout.split()
         if not lines:
             raise self._failed("the container ended at once")
         return int(lines[0].rpartition(":")[2])

@@ -34,6 +34,7 @@ class RabbitMQNode:
         self._installed = installed
         self._log = folder / "rabbitmq.log"
         self._servers: list[Server] = []
+        self.more_urls: dict[str, str] = {}
 
     def start(self, file: StackFile, cancelled: threading.Event) -> str:
         """Start the node and return its address, once it has answered an AMQP client.
@@ -63,11 +64,19 @@ class RabbitMQNode:
     def _configure(self, port: int) -> str:
         """Write the configuration, and return the address that it makes."""
         password = read_or_create(self.folder / "password")
-        settings = {"listeners.tcp.1": f"127.0.0.1:{port}", "default_user": USER, "default_pass": password}
+        management_port = free_port()
+        settings = {
+            "listeners.tcp.1": f"127.0.0.1:{port}",
+            "management.tcp.ip": "127.0.0.1",
+            "management.tcp.port": str(management_port),
+            "default_user": USER,
+            "default_pass": password,
+        }
         text = "".join(f"{name} = {value}\n" for name, value in settings.items())
         write_private(self.folder / "rabbitmq.conf", text)
-        (self.folder / "enabled_plugins").write_text("[].\n")
+        (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         read_or_create(self.folder / ".erlang.cookie")
+        self.more_urls["management_url"] = f"http://127.0.0.1:{management_port}"
         return f"amqp://{USER}:{password}@127.0.0.1:{port}/"
 
     def _environment(self, epmd_port: int) -> dict[str, str]:

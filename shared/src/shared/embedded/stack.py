@@ -1,7 +1,7 @@
 """The local stack as a whole: PostgreSQL and RabbitMQ side by side, and a folder for assets."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +20,11 @@ class Part(Protocol):
     """A server of the stack."""
 
     folder: Path
+
+    @property
+    def more_urls(self) -> Mapping[str, str]:
+        """Its further addresses by their names in StackUrls, once it has started."""
+        ...
 
     def start(self, file: StackFile, cancelled: threading.Event) -> str:
         """Start it, recording its processes as they start, and return its address; give up when cancelled."""
@@ -84,16 +89,18 @@ class EmbeddedStack:
         for part in parts.values():
             resources.callback(part.stop)
         urls = _start_side_by_side(list(parts.values()), self._file)
-        by_name = dict(zip(parts, urls, strict=True))
-        return StackUrls(amqp_url=by_name.get("amqp"), database_url=by_name.get("database"), assets_url=assets.as_uri())
+        by_name: dict[str, str | None] = dict.fromkeys(("amqp_url", "database_url"))
+        by_name.update(zip(parts, urls, strict=True))
+        more = {name: url for part in parts.values() for name, url in part.more_urls.items()}
+        return StackUrls(assets_url=assets.as_uri(), **by_name, **more)
 
     def _parts(self) -> dict[str, Part]:
         """Return the servers to start, in the order opposite to that in which they are stopped."""
         parts: dict[str, Part] = {}
         if self._with_postgres:
-            parts["database"] = PostgresServer(self._home / "postgres")
+            parts["database_url"] = PostgresServer(self._home / "postgres")
         if self._with_rabbitmq:
-            parts["amqp"] = rabbitmq_in(self._home / "rabbitmq")
+            parts["amqp_url"] = rabbitmq_in(self._home / "rabbitmq")
         return parts
 
 

@@ -23,6 +23,7 @@ class StackUrls(BaseModel):
     amqp_url: str | None
     database_url: str | None
     assets_url: str
+    management_url: str | None = None
 
 
 class StackRecord(BaseModel):
@@ -36,12 +37,18 @@ class StackRecord(BaseModel):
     amqp_url: str | None = None
     database_url: str | None = None
     assets_url: str | None = None
+    management_url: str | None = None
 
     def urls(self) -> StackUrls | None:
         """Return the addresses, if everything has started."""
         if self.assets_url is None:
             return None
-        return StackUrls(amqp_url=self.amqp_url, database_url=self.database_url, assets_url=self.assets_url)
+        return StackUrls(
+            amqp_url=self.amqp_url,
+            database_url=self.database_url,
+            assets_url=self.assets_url,
+            management_url=self.management_url,
+        )
 
 
 class StackFile:

@@ -7,6 +7,7 @@ a reader missed can be read again, and whether it missed anything is seen: posit
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Self
 from uuid import UUID
@@ -42,13 +43,18 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StreamedEvent:
-    """An event as the stream holds it; `message_id` is equal for every telling of the same fact."""
+    """An event as the stream holds it; `message_id` is equal for every telling of the same fact.
+
+    `at` is when it was published, and `node_type` that of the node that it is about, where both are told.
+    """
 
     position: int
     run_id: UUID
     kind: str
     message_id: str
     body: bytes
+    node_type: str | None = None
+    at: datetime | None = None
 
 
 class EventFeed:
@@ -158,8 +164,22 @@ class EventFeed:
         except ValueError:
             log.warning("an event without a run", message_id=incoming.message_id)
             return
-        message_id = incoming.message_id or str(position)
-        self._receive(StreamedEvent(position, run_id, incoming.type or "", message_id, incoming.body))
+        message_id, kind = incoming.message_id or str(position), incoming.type or ""
+        event = StreamedEvent(
+            position,
+            run_id,
+            kind,
+            message_id,
+            incoming.body,
+            node_type=_node_type(incoming.routing_key or "", kind),
+            at=incoming.timestamp,
+        )
+        self._receive(event)
+
+
+def _node_type(routing_key: str, kind: str) -> str | None:
+    """Return what follows the kind in the routing key of an event about a node."""
+    return routing_key.removeprefix(f"{kind}.") if routing_key.startswith(f"{kind}.") else None
 
 
 async def _find_stream(channel: AbstractRobustChannel) -> AbstractRobustQueue:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 import aio_pika
@@ -18,6 +19,7 @@ from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError, invalid, unavailable
 from shared.contracts.events import NodeProgress
 from shared.messaging.connection import connect
+from shared.messaging.dead_letters import Letter
 
 CONTENT_TYPE = "application/json"
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024  # RabbitMQ 4 takes 16 MiB
@@ -27,6 +29,14 @@ PUBLISH_TIMEOUT = 10.0  # seconds; a broker under a memory or disk alarm stops a
 
 Address = Callable[[Message], tuple[str, str]]  # of a message: exchange and routing key
 
+# What the broker adds to what it moves; with it, a letter that dies again would be taken for one that goes in circles.
+_HEADERS_OF_DEATH = frozenset(
+    {
+        *("x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"),
+        *("x-last-death-exchange", "x-last-death-queue", "x-last-death-reason"),
+        *("x-delivery-count", "x-acquired-count"),
+    }
+)
 _PERSISTENT, _TRANSIENT = aio_pika.DeliveryMode.PERSISTENT, aio_pika.DeliveryMode.NOT_PERSISTENT
 
 log = get_logger(__name__)
@@ -98,16 +108,40 @@ class Publisher:
 
         Raises InvalidInputError `message_too_large`.
         """
+        mandatory = not isinstance(message, NodeAbandon)
+        content = partial(to_amqp, message, app_id=self._app_id)
+        await self._publish_once(message.message_id, content, self._address(message), mandatory=mandatory)
+
+    async def republish(self, letter: Letter) -> None:
+        """Return once a dead letter is safe where it had been published to, as it was; raise as `publish` does."""
+        identity = letter.message_id or letter.id
+        content = aio_pika.Message(
+            letter.body,
+            headers={name: value for name, value in letter.headers.items() if name not in _HEADERS_OF_DEATH},
+            message_id=identity,
+            correlation_id=str(letter.run_id) if letter.run_id else None,
+            type=letter.kind,
+            content_type=CONTENT_TYPE,
+            timestamp=datetime.now(UTC),
+            app_id=self._app_id,
+            delivery_mode=_PERSISTENT,
+        )
+        where = letter.death.exchange, letter.death.routing_key
+        await self._publish_once(identity, lambda: content, where, mandatory=True)
+
+    async def _publish_once(
+        self, identity: str, content: Callable[[], aio_pika.Message], where: tuple[str, str], *, mandatory: bool
+    ) -> None:
         # A returned message is told from its neighbours by its id alone, so an id is in flight once at a time.
-        while earlier := self._in_flight.get(message.message_id):
+        while earlier := self._in_flight.get(identity):
             await asyncio.wait([earlier])
-        self._in_flight[message.message_id] = done = asyncio.get_running_loop().create_future()
+        self._in_flight[identity] = done = asyncio.get_running_loop().create_future()
         try:
             # The patience with one message begins when it is sent, not while thousands are before it.
             async with self._sending:
-                await self._publish_confirmed(message)
+                await self._publish_confirmed(content, *where, mandatory=mandatory)
         finally:
-            del self._in_flight[message.message_id]
+            del self._in_flight[identity]
             done.set_result(None)
 
     async def publish_all(self, messages: Iterable[Message]) -> None:
@@ -150,13 +184,14 @@ class Publisher:
                 exchange = await self._unconfirmed.get_exchange(exchange_name, ensure=False)
                 await exchange.publish(to_amqp(message, app_id=self._app_id), routing_key, mandatory=False)
 
-    async def _publish_confirmed(self, message: Message) -> None:
-        exchange_name, routing_key = self._address(message)
+    async def _publish_confirmed(
+        self, make: Callable[[], aio_pika.Message], exchange_name: str, routing_key: str, *, mandatory: bool
+    ) -> None:
         try:
             async with asyncio.timeout(PUBLISH_TIMEOUT):
                 channel = await self._channel.get_underlay_channel()
                 assert isinstance(channel, aiormq.Channel)
-                content = to_amqp(message, app_id=self._app_id)
+                content = make()
                 # Not waited for until it is written: the next one would have to wait as long, and each in a packet of
                 # its own. What keeps publishers back is the number of messages that are not confirmed.
                 await channel.basic_publish(
@@ -164,7 +199,7 @@ class Publisher:
                     exchange=exchange_name,
                     routing_key=routing_key,
                     properties=content.properties,
-                    mandatory=not isinstance(message, NodeAbandon),
+                    mandatory=mandatory,
                     wait=False,
                 )
         except PublishError as err:

@@ -1,0 +1,174 @@
+"""Dead-letter queues: read without taking anything out, and letters removed from them one by one.
+
+What is read is in this reader's hands until it leaves, and goes back then, in its order: so there must be one reader of
+a queue at a time, since what one has in hand another does not see.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, cast
+from uuid import UUID
+
+import aio_pika
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import AMQPError
+from pydantic import Field, ValidationError
+
+from shared import topology
+from shared.contracts.base import Contract
+from shared.contracts.cursors import MAX_POSITION
+from shared.contracts.node_types import WORKER_TYPES
+from shared.messaging.connection import CONNECT_TIMEOUT
+
+MAX_READ = 20_000  # letters of one queue; those behind them are seen when these are gone
+SILENCE_SECONDS = 5.0  # after which no more letters are waited for
+DEAD_QUEUES = tuple(sorted({queue.dead_letter_queue for queue in topology.QUEUES if queue.dead_letter_queue}))
+JOB_TYPES: Mapping[str, str] = {f"dead.{node_type.queue}": node_type.name for node_type in WORKER_TYPES}
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_ID_LENGTH = 16
+
+
+class _Head(Contract):
+    """What every message of Weft says, as far as it is about a node."""
+
+    run_id: UUID
+    node_id: str | None = None
+    attempt: int | None = Field(default=None, ge=1, le=MAX_POSITION)
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a message died last: in which queue, why, and where it had been published to."""
+
+    queue: str | None = None
+    reason: str = "unknown"
+    exchange: str = ""
+    routing_key: str = ""
+    at: datetime = _EPOCH
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter in hand. `run_id` is None where it cannot be read; `node_type` is set for jobs only."""
+
+    id: str
+    queue: str
+    tag: int
+    kind: str | None
+    message_id: str | None
+    run_id: UUID | None
+    node_id: str | None
+    attempt: int | None
+    death: Death
+    headers: Mapping[str, Any]
+    body: bytes
+
+    @property
+    def node_type(self) -> str | None:
+        """The type of the job; None where the letter is none."""
+        return JOB_TYPES.get(self.queue)
+
+
+class DeadQueue:
+    """A dead-letter queue on a channel of its own."""
+
+    def __init__(self, queue: AbstractQueue, count: int) -> None:
+        self._queue = queue
+        self._expected = min(count, MAX_READ)
+
+    async def read(self, visit: Callable[[Letter], None]) -> None:
+        """Show every letter to `visit`, the first that died first; they stay in hand until the queue is left."""
+        if not self._expected:
+            return
+        came, count = asyncio.Event(), 0
+
+        async def take(incoming: AbstractIncomingMessage) -> None:
+            nonlocal count
+            count += 1
+            visit(_letter(self._queue.name, incoming))
+            came.set()
+
+        await self._queue.channel.set_qos(prefetch_count=MAX_READ)
+        tag = await self._queue.consume(take)
+        try:
+            while count < self._expected:
+                came.clear()
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    await came.wait()
+        except TimeoutError:
+            pass  # somebody else has the others in hand
+        await self._queue.cancel(tag)
+
+    async def remove(self, letter: Letter) -> None:
+        """Have the broker forget a letter that was read on this channel."""
+        channel = await self._queue.channel.get_underlay_channel()
+        await channel.basic_ack(letter.tag)
+
+
+@asynccontextmanager
+async def open_dead_queue(url: str, name: str) -> AsyncGenerator[DeadQueue]:
+    """Yield a dead-letter queue; on leaving, what was not removed goes back.
+
+    On a connection that does not come back by itself: letters in hand are told apart by numbers that a new one gives to
+    others. Raises UnavailableError `topology_missing`, or `broker_unreachable`.
+    """
+    try:
+        connection = await aio_pika.connect(
+            url, timeout=CONNECT_TIMEOUT, client_properties={"connection_name": f"reader of {name}"}
+        )
+        async with connection, connection.channel() as channel:
+            queue = await topology.check_queue(channel, name)
+            yield DeadQueue(queue, queue.declaration_result.message_count or 0)
+    except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
+        raise topology.unreadable(name, err) from err
+
+
+def _letter(queue: str, incoming: AbstractIncomingMessage) -> Letter:
+    death, head = _death(incoming.headers), _head(incoming.body)
+    assert incoming.delivery_tag is not None
+    identity = incoming.message_id or sha256(incoming.body).hexdigest()
+    return Letter(
+        id=sha256(f"{queue}\0{identity}\0{death.at.isoformat()}".encode()).hexdigest()[:_ID_LENGTH],
+        queue=queue,
+        tag=incoming.delivery_tag,
+        kind=incoming.type,
+        message_id=incoming.message_id,
+        run_id=head.run_id if head else None,
+        node_id=head.node_id if head else None,
+        attempt=head.attempt if head else None,
+        death=death,
+        headers=incoming.headers,
+        body=incoming.body,
+    )
+
+
+def _head(body: bytes) -> _Head | None:
+    try:
+        return _Head.model_validate_json(body)
+    except ValidationError:
+        return None
+
+
+def _death(headers: Mapping[str, Any]) -> Death:
+    """Return the latest death; the broker lists it first, and each queue and reason once."""
+    deaths = headers.get("x-death")
+    if not isinstance(deaths, list) or not deaths:
+        return Death()
+    told = cast("list[dict[str, Any]]", deaths)
+    latest = told[0]
+    keys = cast("list[object]", latest.get("routing-keys") or [""])
+    at = latest.get("time")
+    return Death(
+        queue=latest.get("queue"),
+        reason=str(latest.get("reason", "unknown")),
+        exchange=str(latest.get("exchange", "")),
+        routing_key=str(keys[0]),
+        at=at.astimezone(UTC) if isinstance(at, datetime) else _EPOCH,
+        count=sum(int(death.get("count", 1)) for death in told),
+    )
