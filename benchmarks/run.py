@@ -85,10 +85,10 @@ def _sides() -> Sequence[Side]:
 
 
 def _measure_or_show_logs(resources: ExitStack, folder: Path, options: argparse.Namespace) -> Report:
-    """Measure; before the logs go with their folder, show how they end if a run was lost."""
+    """Measure; before the logs go with their folder, show how they end if it went wrong."""
     try:
         return _measure(resources, folder, options)
-    except RunsLostError:
+    except (RunsLostError, WeftError):
         for log in sorted(folder.glob("logs/**/*.log")):
             say(
                 "\n".join(

@@ -23,7 +23,10 @@ class Servers:
 class RunningSide(Protocol):
     """A side that was started."""
 
-    versions: Mapping[str, str]
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """The versions of its packages."""
+        ...
 
     def batch(self, shape: Shape, runs: int) -> Batch:
         """Submit runs at once; return when all have ended, and nothing is left to be done for them.

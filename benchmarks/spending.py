@@ -1,6 +1,6 @@
 """What a load costs: the CPU time of every process that was started, and how much the databases grow."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -54,7 +54,7 @@ class Meter:
 
 def cpu_by_name() -> Mapping[str, float]:
     """Return the CPU seconds so far of this process and of all that it started, by their names."""
-    seconds = Counter[str]()
+    seconds = defaultdict[str, float](float)
     me = psutil.Process()
     seconds["this command"] = _cpu(me)
     for process in me.children(recursive=True):

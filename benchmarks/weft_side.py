@@ -1,11 +1,11 @@
 """Weft under measurement: everything on, only the bodies of the jobs do nothing."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import ClassVar
 
 import uvloop
 
@@ -19,12 +19,14 @@ from shared.contracts.run_options import MAX_IN_FLIGHT
 from shared.database import Database, connect_database
 from shared.embedded.processes import Server
 from shared.settings import Settings
+from shared.worker.backlog import MARGIN
 
 SERVICES: Mapping[str, Sequence[str]] = {"orchestrator": ["orchestrator"], "run_tracker": ["run_tracker"]}
 WORKERS: Mapping[str, Sequence[str]] = {
     "noop_crop_image": ["benchmarks.noop_worker", "crop_image"],
     "noop_llm": ["benchmarks.noop_worker", "llm"],
 }
+PACKAGES = ("aio-pika", "faststream", "asyncpg")
 _TYPES: Mapping[Kind, str] = {"upload": "upload_image", "crop": "crop_image", "ask": "llm", "join": "llm"}
 _PICTURES: frozenset[Kind] = frozenset({"upload", "crop"})  # what gives pictures
 
@@ -40,8 +42,10 @@ class WeftSide:
         return True
 
     def start(self, resources: ExitStack, servers: Servers, folder: Path) -> RunningSide:
-        """Start the services; return when all are ready."""
+        """Start the services; return when all are ready, and take jobs as they do most of the time."""
         start_weft(resources, servers.settings, folder)
+        # Of jobs that may be older than they are, workers ask whether they are still waited for.
+        time.sleep(MARGIN.total_seconds())
         runner = resources.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         connections = AsyncExitStack()
         client = runner.run(connections.enter_async_context(open_client(servers.settings.require("amqp_url"))))
@@ -53,12 +57,11 @@ class WeftSide:
 class RunningWeft:
     """Weft, started, with a client."""
 
-    versions: ClassVar[Mapping[str, str]] = {name: version(name) for name in ("aio-pika", "faststream", "asyncpg")}
-
     def __init__(self, runner: asyncio.Runner, client: WeftClient, database: Database) -> None:
         self._runner = runner
         self._client = client
         self._database = database
+        self.versions: Mapping[str, str] = {name: version(name) for name in PACKAGES}
 
     def batch(self, shape: Shape, runs: int) -> Batch:
         """Submit runs at once; return when all have ended, and their history is complete. Raises RunsLostError."""

@@ -9,12 +9,12 @@ from typing import Any
 from uuid import uuid4
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, DeliveryMode
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, Arguments, DeliveryMode
 
 from benchmarks.peers.driving import BROKER_URL
 
 STARTS, JOBS, RESULTS, ENDS = (f"benchmark.bare.{name}" for name in ("starts", "jobs", "results", "ends"))
-QUORUM = {"x-queue-type": "quorum"}
+QUORUM: Arguments = {"x-queue-type": "quorum"}
 
 Handle = Callable[[dict[str, Any]], Awaitable[None]]
 

@@ -26,9 +26,9 @@ class Actors:
     """The actors of the sample workflow. Dramatiq's types say little of them: Any."""
 
     def __init__(self, broker: RabbitmqBroker) -> None:
-        def declare(body: Any, **options: bool) -> Any:
-            actor: Any = dramatiq.actor(body, actor_name=body.__name__, queue_name=QUEUE, broker=broker, **options)
-            return actor
+        def declare(body: Any, **options: Any) -> Any:
+            options |= {"actor_name": body.__name__, "queue_name": QUEUE, "broker": broker}
+            return dramatiq.actor(**options)(body)
 
         def upload(join: Mapping[str, Any]) -> None:
             """Begin the branches; a pipeline cannot hold a group."""

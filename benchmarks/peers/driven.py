@@ -25,7 +25,8 @@ class Peer:
     """A peer: what its processes are started with, each by the arguments of its Python.
 
     `packages` are those whose versions are told; `shapes` those workflows that it can be asked for; `divisor` is by how
-    much fewer its runs are than the others'. `python` returns the interpreter that has its packages. In `variables`,
+    much fewer its runs are than the others'. `python` returns the interpreter that has its packages;
+    `patience` is in seconds, until its client is there. In `variables`,
     `{folder}` stands for the folder of its logs, and `{port}` for the port of a server of its own.
     """
 
@@ -37,6 +38,7 @@ class Peer:
     shapes: Collection[str] = ("sample",)
     divisor: int = 1
     python: Callable[[], Path] = lambda: Path(sys.executable)
+    patience: float = START_SECONDS
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def can(self, shape: Shape) -> bool:
@@ -55,7 +57,7 @@ class Peer:
 
         for role, arguments in self.workers.items():
             begin(role, arguments)
-        connection = _connect(begin("client", ["-m", self.client]), port, key.encode())
+        connection = _connect(begin("client", ["-m", self.client]), port, key.encode(), self.patience)
         resources.callback(connection.close)
         return DrivenPeer(self.name, connection, versions_in(python, self.packages))
 
@@ -96,7 +98,7 @@ def _addresses(servers: Servers) -> Mapping[str, str]:
     }
 
 
-def _connect(client: Server, port: int, key: bytes) -> "Connection[object, object]":
+def _connect(client: Server, port: int, key: bytes, patience: float) -> "Connection[object, object]":
     """Return the connection to a client, once it listens."""
     opened: list[Connection[object, object]] = []
 
@@ -107,5 +109,5 @@ def _connect(client: Server, port: int, key: bytes) -> "Connection[object, objec
             return False
         return True
 
-    client.wait_until(is_open, timeout=START_SECONDS, cancelled=threading.Event())
+    client.wait_until(is_open, timeout=patience, cancelled=threading.Event())
     return opened[0]

@@ -4,6 +4,11 @@
 agree with ours.
 """
 
+# The type checker sees none of what is in that environment.
+# pyright: reportMissingImports=false, reportCallIssue=false, reportFunctionMemberAccess=false
+# pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false
+
 import asyncio
 import os
 import sys

@@ -9,7 +9,7 @@ from benchmarks.peers.driven import Peer
 from benchmarks.peers.environments import own_environment
 
 BARE = Peer(
-    name="bare aio-pika",
+    name="bare",
     client="benchmarks.peers.bare",
     workers={
         "coordinator": ["-m", "benchmarks.peers.bare", "coordinator"],
@@ -79,8 +79,8 @@ DRAMATIQ = Peer(
     packages=("dramatiq", "pika"),
     setup=(
         "an actor that starts a group of pipelines with a completion callback; `confirm_delivery`, two processes of"
-        " eight threads, its default; durable classic queue; group counts and the callback's result in Redis; the callback is"
-        " given no results"
+        " eight threads, its default; durable classic queue; group counts and the callback's result in Redis; the"
+        " callback is given no results"
     ),
 )
 PREFECT = Peer(
@@ -97,6 +97,7 @@ PREFECT = Peer(
         " PostgreSQL database of its own; no logs to the server; a twenty-fifth of the runs"
     ),
     divisor=25,
+    patience=180.0,
     python=partial(own_environment, "prefect"),
     variables={
         "PREFECT_HOME": "{folder}",

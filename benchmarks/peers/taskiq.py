@@ -7,7 +7,8 @@ Taskiq has no workflows of its own, so that a crash of whoever waits loses none 
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -27,14 +28,21 @@ Picture = Mapping[str, object]
 
 
 class Tasks:
-    """The tasks of the sample workflow: each sends the next before it is acknowledged."""
+    """The tasks of the sample workflow: each sends the next before it is acknowledged. Taskiq has few types: Any."""
 
-    def __init__(self, broker: AioPikaBroker, redis: "Redis[bytes]") -> None:
+    def __init__(self, broker: AioPikaBroker, redis: Any) -> None:
         self._redis = redis
-        self.upload = broker.register_task(self._upload, "upload")
-        self._crop_task = broker.register_task(self._crop, "crop")
-        self._ask_task = broker.register_task(self._ask, "ask")
-        self.join = broker.register_task(self._join, "join")
+        # Functions, because a task gets attributes, which a method cannot have.
+        self.upload = self._register(broker, self._upload)
+        self._crop_task = self._register(broker, self._crop)
+        self._ask_task = self._register(broker, self._ask)
+        self._join_task = self._register(broker, self._join)
+
+    def _register(self, broker: AioPikaBroker, body: Callable[..., Awaitable[Any]]) -> Any:
+        async def task(*arguments: Any) -> Any:
+            return await body(*arguments)
+
+        return broker.register_task(task, body.__name__)
 
     async def _upload(self, run: str) -> Picture:
         for branch in range(BRANCHES):
@@ -42,20 +50,24 @@ class Tasks:
         return PICTURE
 
     async def _crop(self, run: str, branch: int, image: Picture) -> Picture:
-        await self._ask_task.kiq(run, branch, dict(image), QUESTION)
+        await self._ask_task.kiq(run, branch, image, QUESTION)
         return image
 
     async def _ask(self, run: str, branch: int, image: Picture, user_message: str) -> str:  # noqa: ARG002 - they travel
-        async with self._redis.pipeline() as pipeline:
-            counted = pipeline.hset(run, str(branch), ANSWER).hgetall(run).expire(run, KEPT_SECONDS)
-            _, answers, _ = await counted.execute()
+        counted = self._redis.pipeline().hset(run, str(branch), ANSWER).hgetall(run).expire(run, KEPT_SECONDS)
+        _, answers, _ = await counted.execute()
         if len(answers) == BRANCHES:
             texts = [text.decode() for text in answers.values()]
-            await self.join.kicker().with_task_id(run).kiq(texts, QUESTION)
+            await self._join_task.kicker().with_task_id(_end_of(run)).kiq(texts, QUESTION)
         return ANSWER
 
     async def _join(self, texts: list[str], user_message: str) -> str:  # noqa: ARG002 - they travel
         return ANSWER
+
+
+def _end_of(run: str) -> str:
+    """Return the id of the last task of a run."""
+    return f"{run}-join"
 
 
 def create_broker() -> AioPikaBroker:
@@ -68,7 +80,8 @@ def _create() -> tuple[AioPikaBroker, Tasks]:
     results = RedisAsyncResultBackend[object](redis_url, result_ex_time=KEPT_SECONDS)
     broker = AioPikaBroker(os.environ[BROKER_URL], result_backend=results, qos=PREFETCH)
     broker = broker.with_queue(Queue(name="benchmark.taskiq"))
-    return broker, Tasks(broker, Redis.from_url(redis_url))
+    redis: Any = Redis.from_url(redis_url)  # pyright: ignore[reportUnknownMemberType] - redis is typed in part
+    return broker, Tasks(broker, redis)
 
 
 async def run_batch(broker: AioPikaBroker, tasks: Tasks, shape: Shape, runs: int) -> float:
@@ -79,7 +92,7 @@ async def run_batch(broker: AioPikaBroker, tasks: Tasks, shape: Shape, runs: int
     await asyncio.gather(*(tasks.upload.kiq(run) for run in ids))
     try:
         for run in ids:
-            end = AsyncTaskiqTask[str](run, broker.result_backend)
+            end = AsyncTaskiqTask[Any](_end_of(run), broker.result_backend)
             await end.wait_result(CHECK_SECONDS, timeout=max(0.01, started + PATIENCE - time.perf_counter()))
     except TaskiqResultTimeoutError as err:
         raise RunsLostError(f"{runs} runs had not ended after {PATIENCE:.0f} s") from err
