@@ -110,7 +110,7 @@ class Report:
             for side in self._given("burst")
         ]
         header = ["", "CPU ms", "bytes of databases", "bytes of their log"]
-        note = "PostgreSQL only: what Celery, Taskiq and Dramatiq keep is in Redis, and is not counted."
+        note = "PostgreSQL only: what Celery, Taskiq and Dramatiq keep in Redis, and Prefect in SQLite, is not counted."
         return [*to_table(header, rows), "", note, "", *self._processes()]
 
     def _processes(self) -> list[str]:

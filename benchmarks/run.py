@@ -113,7 +113,7 @@ def _measure(resources: ExitStack, folder: Path, options: argparse.Namespace) ->
         sides=options.sides,
         setups={peer.name: peer.setup for peer in PEERS if peer.name in options.sides},
         loads=loads,
-        memory=measure_services(settings, logs / "idle"),
+        memory=measure_services(settings, folder / "idle"),
         rounds=[comparison.round(number) for number in range(options.rounds)] if loads else [],
         both=_bodies(servers, logs, counts, options),
         drained=measure_drain(settings, logs / "drain", runs=counts.waiting) if "drain" in options.loads else None,

@@ -1,8 +1,9 @@
 """The floor: the same hops over the same broker with nothing but aio-pika; no state but what came back, in memory.
 
 A start, a job and a result for each node that a worker does, and an end: persistent messages in quorum queues, each
-confirmed, and acknowledged after what follows from it is confirmed. `worker` makes this module a worker,
-`coordinator` what decides what is next; without an argument it is the client.
+confirmed, and acknowledged after what follows from it is confirmed. If it is asked for, all that Weft tells is told as
+well, to a listener that keeps nothing of it. `worker`, `coordinator` and `listener` make this module one of them;
+without an argument it is the client.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from uuid import uuid4
 import uvloop
 
 from benchmarks.measures import PATIENCE, RunsLostError
-from benchmarks.peers.bare_broker import ENDS, JOBS, RESULTS, STARTS, Broker, open_broker
+from benchmarks.peers.bare_broker import ENDS, EVENTS, JOBS, RESULTS, STARTS, Broker, open_broker
 from benchmarks.peers.driving import serve
 from benchmarks.shapes import ANSWER, PICTURE, QUESTION, Shape
 
@@ -76,6 +77,7 @@ class Coordinator:
     async def start(self, body: Mapping[str, Any]) -> None:
         """Begin a run."""
         run = self._runs[body["run"]] = Run(body["nodes"])
+        self._broker.tell("run.started", body["run"])
         await self._publish_jobs(body["run"], run, run.begin())
 
     async def go_on(self, body: Mapping[str, Any]) -> None:
@@ -88,6 +90,8 @@ class Coordinator:
             await self._broker.publish(ENDS, run=body["run"], status="completed")
 
     async def _publish_jobs(self, run_id: str, run: Run, ready: Sequence[int]) -> None:
+        for number in ready:
+            self._broker.tell("node.queued", run_id, node=number, attempt=1)
         await asyncio.gather(*(self._broker.publish(JOBS, run=run_id, **run.job(number)) for number in ready))
 
 
@@ -123,6 +127,7 @@ async def be_worker() -> None:
     async with open_broker() as broker:
 
         async def do(body: Mapping[str, Any]) -> None:
+            broker.tell("node.started", body["run"], node=body["node"], attempt=1)
             output = PICTURE if body["kind"] == "crop" else ANSWER
             await broker.publish(RESULTS, run=body["run"], node=body["node"], output=output)
 
@@ -139,6 +144,17 @@ async def be_coordinator() -> None:
         await asyncio.Event().wait()
 
 
+async def be_listener() -> None:
+    """Take all events, and do nothing with them, for ever."""
+    async with open_broker() as broker:
+
+        async def ignore(_: Mapping[str, Any]) -> None:
+            await asyncio.sleep(0)
+
+        await broker.consume(EVENTS, ignore, prefetch=COORDINATOR_PREFETCH)
+        await asyncio.Event().wait()
+
+
 def be_client() -> None:
     """Do the batches that are asked for; the loop stands still between them."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -151,12 +167,14 @@ def be_client() -> None:
 
 
 def main() -> None:
-    """Be the worker, the coordinator, or the client."""
+    """Be a worker, the coordinator, the listener, or the client."""
     match sys.argv[1:]:
         case ["worker"]:
             uvloop.run(be_worker())
         case ["coordinator"]:
             uvloop.run(be_coordinator())
+        case ["listener"]:
+            uvloop.run(be_listener())
         case _:
             be_client()
 

@@ -1,4 +1,4 @@
-"""Prefect: a background task whose nodes are tasks, recorded by a server of its own in PostgreSQL.
+"""Prefect: a background task whose nodes are tasks, recorded by a server of its own.
 
 `server` makes this module the server, `worker` a worker. It runs in an environment of its own: its packages do not
 agree with ours.
@@ -15,18 +15,15 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import httpx
 from prefect import task
 from prefect.task_worker import serve as serve_tasks
 
 from benchmarks.measures import PATIENCE, RunsLostError
-from benchmarks.peers.driving import DATABASE_URL, HOST, SERVER_PORT, serve
+from benchmarks.peers.driving import HOST, SERVER_PORT, serve
 from benchmarks.shapes import ANSWER, PICTURE, Shape
 
-DATABASE = "benchmark_prefect"
 POLL_SECONDS = 0.2
 WORKER_LIMIT = 64  # runs in hand of a process, as jobs are of Weft's workers
 
@@ -68,25 +65,9 @@ def run_batch(shape: Shape, runs: int) -> float:
 
 
 def be_server() -> None:
-    """Make a database beside ours, and become the server."""
-    port = os.environ[SERVER_PORT]
-    url = urlsplit(os.environ[DATABASE_URL])
-    asyncio.run(_create_database(url.geturl()))
-    os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = urlunsplit(
-        url._replace(scheme="postgresql+asyncpg", path=f"/{DATABASE}")
-    )
-    os.execv(
-        sys.executable, [sys.executable, "-m", "prefect", "server", "start", "--no-ui", "--host", HOST, "--port", port]
-    )
-
-
-async def _create_database(url: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
-            await connection.execute(f"CREATE DATABASE {DATABASE}")
-    finally:
-        await connection.close()
+    """Become the server."""
+    server = ["-m", "prefect", "server", "start", "--no-ui", "--host", HOST, "--port", os.environ[SERVER_PORT]]
+    os.execv(sys.executable, [sys.executable, *server])
 
 
 def wait_for_server() -> None:

@@ -5,23 +5,34 @@ Each has two processes that do jobs, like Weft: on the two cores that this is ma
 
 from functools import partial
 
+from benchmarks.peers.bare_broker import WITH_EVENTS
 from benchmarks.peers.driven import Peer
 from benchmarks.peers.environments import own_environment
 
+_BARE_WORKERS = {
+    "coordinator": ["-m", "benchmarks.peers.bare", "coordinator"],
+    "worker 1": ["-m", "benchmarks.peers.bare", "worker"],
+    "worker 2": ["-m", "benchmarks.peers.bare", "worker"],
+}
 BARE = Peer(
     name="bare",
     client="benchmarks.peers.bare",
-    workers={
-        "coordinator": ["-m", "benchmarks.peers.bare", "coordinator"],
-        "worker 1": ["-m", "benchmarks.peers.bare", "worker"],
-        "worker 2": ["-m", "benchmarks.peers.bare", "worker"],
-    },
+    workers={**_BARE_WORKERS, "listener": ["-m", "benchmarks.peers.bare", "listener"]},
     packages=("aio-pika",),
     setup=(
-        "the floor: start, jobs, results and end through quorum queues, persistent, confirmed, acknowledged after what"
+        "the floor: as many messages as Weft sends, over quorum queues, persistent, confirmed, acknowledged after what"
         " follows is confirmed; a coordinator that counts in memory what came back; two workers, 64 jobs in hand each;"
-        " no journal, no history, no events"
+        " a listener that takes all events, and keeps nothing; no journal, no history"
     ),
+    shapes=("sample", "wide", "chain"),
+    variables={WITH_EVENTS: "yes"},
+)
+UNTOLD = Peer(
+    name="bare, untold",
+    client="benchmarks.peers.bare",
+    workers=_BARE_WORKERS,
+    packages=("aio-pika",),
+    setup="the same without events: a start, a job and a result for each node that a worker does, and an end",
     shapes=("sample", "wide", "chain"),
 )
 CELERY = Peer(
@@ -93,8 +104,9 @@ PREFECT = Peer(
     },
     packages=("prefect",),
     setup=(
-        "a background task (`delay`) whose nodes are async tasks, on two task workers (`serve`); one server with a"
-        " PostgreSQL database of its own; no logs to the server; a twenty-fifth of the runs"
+        "a background task (`delay`) whose nodes are async tasks, on two task workers (`serve`); one server with"
+        " SQLite, its default (on PostgreSQL it needs `pg_trgm`, which the one here lacks); no logs to the server;"
+        " a twenty-fifth of the runs"
     ),
     divisor=25,
     patience=180.0,
@@ -107,4 +119,4 @@ PREFECT = Peer(
         "PREFECT_LOGGING_LEVEL": "WARNING",
     },
 )
-PEERS = (BARE, CELERY, DBOS, TASKIQ, DRAMATIQ, PREFECT)
+PEERS = (BARE, UNTOLD, CELERY, DBOS, TASKIQ, DRAMATIQ, PREFECT)
