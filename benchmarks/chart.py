@@ -1,6 +1,7 @@
 """The picture: bars with their ranges, as SVG."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -8,7 +9,11 @@ from benchmarks.measures import Spread
 
 WIDTH, LABEL, VALUE = 760, 130, 130  # pixels: of all, of the names, of the figures behind the bars
 ROW, BAR, TITLE, GAP = 26, 16, 34, 18
+LARGE = 30  # where values differ by more, the scale is logarithmic, so that all can be seen
 OURS, THEIRS, INK, RANGE = "#1f6feb", "#9aa4af", "#1c2128", "#57606a"
+
+
+Length = Callable[[float], float]  # of a bar, in pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +43,34 @@ def draw(panels: Sequence[Bars]) -> str:
 
 
 def _panel(panel: Bars, top: int) -> list[str]:
-    scale = (WIDTH - LABEL - VALUE) / max(item.highest for _, item in panel.values)
-    lines = [f'<text x="12" y="{top + 22}" font-weight="600">{escape(panel.title)}</text>']
+    lowest, highest = min(item.lowest for _, item in panel.values), max(item.highest for _, item in panel.values)
+    is_logarithmic = highest / lowest > LARGE
+    length = _logarithmic(lowest / 2, highest) if is_logarithmic else _linear(highest)
+    title = panel.title + (" (logarithmic)" if is_logarithmic else "")
+    lines = [f'<text x="12" y="{top + 22}" font-weight="600">{escape(title)}</text>']
     for number, (name, item) in enumerate(panel.values):
         colour = OURS if name == panel.highlighted else THEIRS
-        lines += _bar(name, item, colour, scale, top + TITLE + ROW * number)
+        lines += _bar(name, item, colour, length, top + TITLE + ROW * number)
     return lines
 
 
-def _bar(name: str, item: Spread, colour: str, scale: float, top: int) -> list[str]:
-    middle, low, high = top + BAR / 2, LABEL + item.lowest * scale, LABEL + item.highest * scale
+def _bar(name: str, item: Spread, colour: str, length: Length, top: int) -> list[str]:
+    middle, low, high = top + BAR / 2, LABEL + length(item.lowest), LABEL + length(item.highest)
     text = top + BAR - 4
     return [
         f'<text x="{LABEL - 8}" y="{text}" text-anchor="end">{escape(name)}</text>',
-        f'<rect x="{LABEL}" y="{top}" width="{max(1.0, item.median * scale):.1f}" height="{BAR}" fill="{colour}"/>',
+        f'<rect x="{LABEL}" y="{top}" width="{length(item.median):.1f}" height="{BAR}" fill="{colour}"/>',
         f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}" stroke="{RANGE}" stroke-width="2"/>',
         f'<text x="{high + 8:.1f}" y="{text}">{_short(item)}</text>',
     ]
+
+
+def _linear(highest: float) -> Length:
+    return lambda value: (WIDTH - LABEL - VALUE) * value / highest
+
+
+def _logarithmic(lowest: float, highest: float) -> Length:
+    return lambda value: (WIDTH - LABEL - VALUE) * math.log(value / lowest) / math.log(highest / lowest)
 
 
 def _short(item: Spread) -> str:
