@@ -31,7 +31,7 @@ from shared.logs import configure_logs
 from shared.service import EXIT_UNAVAILABLE
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-ROUNDS, QUICK_ROUNDS = 5, 1
+ROUNDS, QUICK_ROUNDS = 3, 1
 LOADS = ("burst", "idle", "wide", "deep", "bodies", "drain")
 SHOWN_LINES, SHOWN_CHARACTERS = 10, 400  # of each log, when a run was lost
 
@@ -100,10 +100,12 @@ def _measure_or_show_logs(resources: ExitStack, folder: Path, options: argparse.
 
 def _measure(resources: ExitStack, folder: Path, options: argparse.Namespace) -> Report:
     machine, counts = describe_machine(), _counts(options)
+    sides = [side for side in _sides() if side.name in options.sides]
+    for side in sides:
+        side.prepare()
     settings = start_stack(resources, folder)
     redis_url = start_redis(resources, folder / "redis")
     servers = Servers(settings, redis_url, server_versions(settings, redis_url))
-    sides = [side for side in _sides() if side.name in options.sides]
     loads = [load for load in batch_loads(counts) if load.name in options.loads]
     logs = folder / "logs"
     comparison = Comparison(sides, loads, servers, logs)

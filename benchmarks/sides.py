@@ -53,6 +53,10 @@ class Side(Protocol):
         """Tell whether it is measured with workflows of that shape."""
         ...
 
+    def prepare(self) -> None:
+        """See to what it needs, before anything is measured; raise UnavailableError if it cannot be had."""
+        ...
+
     def start(self, resources: ExitStack, servers: Servers, folder: Path) -> RunningSide:
         """Start it, with logs in `folder`; `resources` stops it. The first batch may have to wait for it."""
         ...

@@ -41,6 +41,9 @@ class WeftSide:
         """Tell that it does all shapes."""
         return True
 
+    def prepare(self) -> None:
+        """Do nothing: all is there."""
+
     def start(self, resources: ExitStack, servers: Servers, folder: Path) -> RunningSide:
         """Start the services; return when all are ready, and take jobs as they do most of the time."""
         start_weft(resources, servers.settings, folder)

@@ -39,7 +39,7 @@ class Counts:
     width: int = 1_000
     wide: int = 4
     length: int = 1_000
-    chains: int = 10
+    chains: int = 5
     bodies: int = 60
     waiting: int = 10_000
 
@@ -51,7 +51,7 @@ def batch_loads(counts: Counts) -> Sequence[Load]:
     """Return the loads that every side that can is given."""
     return (
         Load("burst", f"{counts.burst} runs of the sample at once", sample(), counts.burst),
-        Load("idle", "one run of the sample, on the idle system", sample(), 1, counts.idle),
+        Load("idle", "One run of the sample, on the idle system", sample(), 1, counts.idle),
         Load(
             "wide",
             f"{counts.wide} runs at once, {counts.width:,} nodes wide, and a join",

@@ -45,6 +45,10 @@ class Peer:
         """Tell whether it is measured with workflows of that shape."""
         return shape.name in self.shapes
 
+    def prepare(self) -> None:
+        """See to its packages; raise UnavailableError `peer_not_installed`."""
+        self.python()
+
     def start(self, resources: ExitStack, servers: Servers, folder: Path) -> RunningSide:
         """Start its workers and its client; raise UnavailableError `<name>_start_failed`."""
         folder.mkdir(parents=True, exist_ok=True)

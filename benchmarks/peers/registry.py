@@ -106,9 +106,9 @@ PREFECT = Peer(
     setup=(
         "a background task (`delay`) whose nodes are async tasks, on two task workers (`serve`); one server with"
         " SQLite, its default (on PostgreSQL it needs `pg_trgm`, which the one here lacks); no logs to the server;"
-        " a twenty-fifth of the runs"
+        " a fiftieth of the runs"
     ),
-    divisor=25,
+    divisor=50,
     patience=180.0,
     python=partial(own_environment, "prefect"),
     variables={
