@@ -127,7 +127,6 @@ async def be_worker() -> None:
     async with open_broker() as broker:
 
         async def do(body: Mapping[str, Any]) -> None:
-            broker.tell("node.started", body["run"], node=body["node"], attempt=1)
             output = PICTURE if body["kind"] == "crop" else ANSWER
             await broker.publish(RESULTS, run=body["run"], node=body["node"], output=output)
 

@@ -26,7 +26,7 @@ from shared.contracts.run_options import Lane, RunOptions
 from shared.database import Database
 from shared.messaging.connection import connect
 from shared.topology import EVENTS, RESULTS, RUNS
-from shared.worker import backlog, worker_service
+from shared.worker import backlog, jobs, worker_service
 
 JOBS = 7
 NODES = JOBS + 1  # the orchestrator evaluates the upload itself
@@ -35,8 +35,7 @@ MESSAGES = {
     (topology.JOBS, "node.execute"): JOBS,
     (RESULTS, "node.succeeded"): JOBS,  # the orchestrator's copy is the tracker's and the gateways' as well
     (EVENTS, "run.started"): 1,
-    (EVENTS, "node.queued"): JOBS,
-    (EVENTS, "node.started"): JOBS,
+    (EVENTS, "node.queued"): JOBS,  # of jobs as short as these nobody is told that they were started
     (EVENTS, "run.finished"): 1,
 }
 DECISIONS = 1 + JOBS  # batches of the orchestrator, at most: the start and each result by itself
@@ -109,7 +108,8 @@ def _direct_keys():
 
 @pytest.fixture
 def settled(monkeypatch):
-    """Jobs are taken as those that were sent long after their worker had come: of others it would ask."""
+    """Jobs are short, and sent long after their workers had come, as most are: of others they would tell, and ask."""
+    monkeypatch.setattr(jobs, "STARTED_SECONDS", 60.0)
     monkeypatch.setattr(backlog, "MARGIN", timedelta(hours=-1))
 
 
