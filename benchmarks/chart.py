@@ -9,7 +9,7 @@ from benchmarks.measures import Spread
 
 WIDTH, LABEL, VALUE = 760, 130, 130  # pixels: of all, of the names, of the figures behind the bars
 ROW, BAR, TITLE, GAP = 26, 16, 34, 18
-LARGE = 30  # where values differ by more, the scale is logarithmic, so that all can be seen
+LARGE = 10  # where a value is so many times the highlighted one, the scale is logarithmic, so that both can be seen
 OURS, THEIRS, INK, RANGE = "#1f6feb", "#9aa4af", "#1c2128", "#57606a"
 
 
@@ -44,7 +44,8 @@ def draw(panels: Sequence[Bars]) -> str:
 
 def _panel(panel: Bars, top: int) -> list[str]:
     lowest, highest = min(item.lowest for _, item in panel.values), max(item.highest for _, item in panel.values)
-    is_logarithmic = highest / lowest > LARGE
+    highlighted = [item.median for name, item in panel.values if name == panel.highlighted]
+    is_logarithmic = any(highest / value > LARGE for value in highlighted)
     length = _logarithmic(lowest / 2, highest) if is_logarithmic else _linear(highest)
     title = panel.title + (" (logarithmic)" if is_logarithmic else "")
     lines = [f'<text x="12" y="{top + 22}" font-weight="600">{escape(title)}</text>']
