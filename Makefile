@@ -22,7 +22,7 @@ test: lint ## Check style, types and architecture, and run all tests
 chaos: bootstrap ## Kill, cut and restart everything, again and again, for up to 20 minutes (ARGS='-k broker' chooses)
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-bench: bootstrap ## Measure Weft beside Celery (ARGS=--help says what can be chosen)
+bench: bootstrap ## Measure Weft beside its peers, 20 minutes (ARGS=--quick: 3; ARGS=--help says what can be chosen)
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 bench-large: bootstrap ## Measure runs of 10,000 nodes, and what they cost others

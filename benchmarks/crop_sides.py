@@ -32,22 +32,22 @@ class Sample:
 
 def samples() -> Sequence[Sample]:
     """Return the mix: the large JPEG that the aim is about, a usual photograph, a screenshot-like PNG, a WebP."""
-    photo, usual = _photo(LARGE), _photo((1_920, 1_280))
+    large, usual = photo(LARGE), photo((1_920, 1_280))
     few_colours = usual.quantize(64).convert("RGB")
     jpeg, webp = {"format": "JPEG", "quality": QUALITY}, {"format": "WEBP", "quality": QUALITY}
     return (
-        Sample("JPEG, 24 MP", _saved(photo, **jpeg), jpeg, f".jpg[Q={QUALITY},keep=none]"),
+        Sample("JPEG, 24 MP", _saved(large, **jpeg), jpeg, f".jpg[Q={QUALITY},keep=none]"),
         Sample("JPEG, 2.5 MP", _saved(usual, **jpeg), jpeg, f".jpg[Q={QUALITY},keep=none]"),
         Sample("PNG, 2.5 MP", _saved(few_colours, format="PNG"), {"format": "PNG"}, ".png[filter=all,keep=none]"),
         Sample("WebP, 2.5 MP", _saved(usual, **webp), webp, f".webp[Q={QUALITY},keep=none]"),
     )
 
 
-def _photo(size: tuple[int, int]) -> Image.Image:
+def photo(size: tuple[int, int]) -> Image.Image:
     """Return the sample photograph at that size, with as much noise as a camera adds."""
-    photo = Image.open(Path(__file__).parents[1] / "docs" / "examples" / "photo.jpg").convert("RGB")
+    original = Image.open(Path(__file__).parents[1] / "docs" / "examples" / "photo.jpg").convert("RGB")
     noise = Image.merge("RGB", [Image.effect_noise(size, 40) for _ in range(3)])
-    return Image.blend(photo.resize(size, Image.Resampling.LANCZOS), noise, 0.3)
+    return Image.blend(original.resize(size, Image.Resampling.LANCZOS), noise, 0.3)
 
 
 def _saved(image: Image.Image, **options: object) -> bytes:

@@ -19,12 +19,12 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from benchmarks.command import EXIT_INTERRUPTED, leave
 from benchmarks.history_data import NODES, RARE, WEEKS, WORKFLOWS, make_history
 from benchmarks.machine import describe_machine
 from benchmarks.measures import percentile
 from benchmarks.plans import condense
 from benchmarks.report import to_table
-from benchmarks.run import EXIT_INTERRUPTED, leave
 from run_tracker import repository
 from run_tracker.handlers import EventHandler
 from run_tracker.partitions import Partitions

@@ -9,22 +9,22 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from uuid import UUID
 
-import psutil
 import uvloop
 
+from benchmarks.command import EXIT_INTERRUPTED, EXIT_LOST, leave, start_stack
 from benchmarks.machine import describe_machine
-from benchmarks.measures import PATIENCE, RunsLostError
+from benchmarks.measures import RunsLostError
 from benchmarks.report import to_table
-from benchmarks.run import EXIT_INTERRUPTED, EXIT_LOST, leave, start_stack
+from benchmarks.shapes import chain
+from benchmarks.spending import cpu_by_name
 from benchmarks.weft_client import WeftClient, open_client, wait_for_history
-from benchmarks.weft_side import start_weft
+from benchmarks.weft_side import graph, open_history, start_weft
 from shared.contracts.graph import WorkflowGraph, read_graph
-from shared.database import Database, connect_database
+from shared.database import Database
 from shared.logs import configure_logs
 from shared.settings import Settings
 
@@ -40,15 +40,6 @@ def wide(nodes: int) -> WorkflowGraph:
     return read_graph({"nodes": [_question(number) for number in range(nodes)], "edges": []})
 
 
-def chain(nodes: int) -> WorkflowGraph:
-    """Return a graph of questions, each of which waits for the one before."""
-    edges = [
-        {"source": str(source), "target": str(target), "targetHandle": "texts"}
-        for source, target in pairwise(range(nodes))
-    ]
-    return read_graph({"nodes": [_question(number) for number in range(nodes)], "edges": edges})
-
-
 def _question(number: int) -> dict[str, object]:
     return {"id": str(number), "type": "llm", "params": {"userMessage": "What is it?"}}
 
@@ -60,39 +51,28 @@ class _Meter:
         self._client = client
         self._database = database
 
-    async def at_once(self, graph: WorkflowGraph, runs: int, *, window: int | None = None) -> tuple[float, float]:
+    async def at_once(self, workflow: WorkflowGraph, runs: int, *, window: int | None = None) -> tuple[float, float]:
         """Return ms and CPU ms per node of runs that are submitted at once."""
-        return await self._per_node([(graph, runs)], window)
+        return await self._per_node([(workflow, runs)], window)
 
-    async def one_by_one(self, graph: WorkflowGraph, runs: int) -> tuple[float, float]:
+    async def one_by_one(self, workflow: WorkflowGraph, runs: int) -> tuple[float, float]:
         """Return ms and CPU ms per node of runs of which each begins when the one before has ended.
 
         Their history is written meanwhile, as that of a large run is while it goes on.
         """
-        return await self._per_node([(graph, 1)] * runs, None)
+        return await self._per_node([(workflow, 1)] * runs, None)
 
     async def _per_node(self, parts: Sequence[tuple[WorkflowGraph, int]], window: int | None) -> tuple[float, float]:
-        cpu, seconds, nodes = _cpu_seconds(), 0.0, 0
+        cpu, seconds, nodes = sum(cpu_by_name().values()), 0.0, 0
         all_runs: list[tuple[WorkflowGraph, Sequence[UUID]]] = []
-        for graph, runs in parts:
-            taken, run_ids = await self._client.run(graph, runs, window=window)
+        for workflow, runs in parts:
+            taken, run_ids = await self._client.run(workflow, runs, window=window)
             seconds += taken
-            nodes += runs * len(graph.nodes)
-            all_runs.append((graph, run_ids))
-        for graph, run_ids in all_runs:
-            await wait_for_history(self._database, run_ids, nodes=len(graph.nodes))
-        return seconds / nodes * 1000, (_cpu_seconds() - cpu) / nodes * 1000
-
-
-def _cpu_seconds() -> float:
-    total = 0.0
-    for process in psutil.Process().children(recursive=True):
-        try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += times.user + times.system
-    return total
+            nodes += runs * len(workflow.nodes)
+            all_runs.append((workflow, run_ids))
+        for workflow, run_ids in all_runs:
+            await wait_for_history(self._database, run_ids, nodes=len(workflow.nodes))
+        return seconds / nodes * 1000, (sum(cpu_by_name().values()) - cpu) / nodes * 1000
 
 
 async def _sizes(meter: _Meter, rounds: int) -> list[list[str]]:
@@ -105,7 +85,7 @@ async def _sizes(meter: _Meter, rounds: int) -> list[list[str]]:
             await meter.at_once(wide(LARGE), 1, window=WINDOW),
         )
         rows.append(_row(f"{LARGE:,} wide", small, large))
-    small, large = await meter.one_by_one(chain(SMALL), 50), await meter.one_by_one(chain(LARGE), 1)
+    small, large = await meter.one_by_one(graph(chain(SMALL)), 50), await meter.one_by_one(graph(chain(LARGE)), 1)
     rows.append(_row(f"{LARGE:,} deep", small, large))
     return rows
 
@@ -118,7 +98,7 @@ def _row(name: str, small: tuple[float, float], large: tuple[float, float]) -> l
 
 async def _fairness(client: WeftClient) -> list[list[str]]:
     """Return a row that compares a small run's time on the idle system with that beside a large run."""
-    small = chain(BESIDE)
+    small = graph(chain(BESIDE))
     idle = [(await client.run(small, 1))[0] for _ in range(IDLE_RUNS)]
     (end,) = (await client.submit(wide(LARGE), 1)).values()
     busy: list[float] = []
@@ -134,9 +114,7 @@ async def _fairness(client: WeftClient) -> list[list[str]]:
 async def _measure(settings: Settings, rounds: int) -> str:
     async with (
         open_client(settings.require("amqp_url"), patience=LONG_PATIENCE) as client,
-        connect_database(
-            settings.require("database_url"), name="benchmark", patience=PATIENCE, schema="run_tracker"
-        ) as database,
+        open_history(settings) as database,
     ):
         fairness = await _fairness(client)
         sizes = await _sizes(_Meter(client, database), rounds)

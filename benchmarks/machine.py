@@ -2,7 +2,7 @@
 
 import os
 import platform
-from importlib.metadata import version
+from collections.abc import Mapping
 from typing import Any
 
 import aiormq
@@ -21,18 +21,14 @@ def describe_machine() -> str:
     return f"{_cores()} cores, {gigabytes:.0f} GiB, {platform.system()}; load average before: {os.getloadavg()[0]:.1f}"
 
 
-def describe_versions(settings: Settings, redis_url: str) -> str:
-    """Return the versions of what took part; servers are asked."""
-    versions = {
+def server_versions(settings: Settings, redis_url: str) -> Mapping[str, str]:
+    """Return the versions of Python and of the servers, which are asked."""
+    return {
         "Python": platform.python_version(),
         "RabbitMQ": uvloop.run(_rabbitmq(settings.require("amqp_url"))),
         "PostgreSQL": uvloop.run(_postgres(settings.require("database_url"))),
         "Redis": _redis(redis_url),
-        "Celery": version("celery"),
-        "aio-pika": version("aio-pika"),
-        "FastStream": version("faststream"),
     }
-    return ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def _cores() -> int:

@@ -1,12 +1,14 @@
-"""What is measured, and what it comes to."""
+"""What is measured, and what it comes to.
+
+Only the standard library is imported here: some peers run in virtual environments of their own.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-NODES = 8  # upload, three crops, three questions, one join
-PATIENCE = 60.0  # seconds for all runs of a batch; a limit for a broken system
+PATIENCE = 120.0  # seconds for all runs of a batch; a limit for a broken system
 
 
 class RunsLostError(Exception):
@@ -15,41 +17,61 @@ class RunsLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Runs submitted at once. Seconds count from the first submission.
+    """Runs submitted at once: the seconds from the first submission to the end of the last run.
 
     `history_seconds` is until the complete history of all of them was in the database, for who keeps one.
     """
 
-    runs: int
     seconds: float
     history_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was used meanwhile: CPU seconds by the name of the process, bytes of all databases and of their log."""
+
+    cpu: Mapping[str, float]
+    database: int
+    log: int
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds of all processes."""
+        return sum(self.cpu.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A load on one side, in one round: `nodes` in all its batches, one batch after the other."""
+
+    nodes: int
+    batches: Sequence[Batch]
+    spent: Spent
 
     @property
     def rate(self) -> float:
         """Nodes per second until the last run ended."""
-        return self.runs * NODES / self.seconds
+        return self.nodes / sum(batch.seconds for batch in self.batches)
 
     @property
-    def history_rate(self) -> float:
-        """Nodes per second until the history was complete."""
-        assert self.history_seconds is not None
-        return self.runs * NODES / self.history_seconds
+    def history_rate(self) -> float | None:
+        """Nodes per second until the history was complete; None for who keeps none."""
+        known = [batch.history_seconds for batch in self.batches if batch.history_seconds is not None]
+        return self.nodes / sum(known) if known else None
+
+    @property
+    def cpu_per_node(self) -> float:
+        """CPU seconds per node, of everything that was started."""
+        return self.spent.cpu_seconds / self.nodes
+
+    def percentile(self, percent: float) -> float:
+        """Return the seconds that so many of the batches did not exceed."""
+        return percentile([batch.seconds for batch in self.batches], percent)
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One system's part of a round: a batch, then single runs on the idle system (their seconds)."""
-
-    batch: Batch
-    idle: Sequence[float]
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """Both systems, one after the other."""
-
-    weft: Turn
-    celery: Turn
+# What a side did in a round, by the name of the load; and all sides' of a round, by the name of the side.
+Turn = Mapping[str, Measured]
+Round = Mapping[str, Turn]
 
 
 @dataclass(frozen=True, slots=True)

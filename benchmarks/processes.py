@@ -14,6 +14,7 @@ from shared.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60.0
+PROCESS_NAME = "BENCH_PROCESS"  # the variable by which a process, and what it starts, is known
 NO_MODEL = "http://127.0.0.1:9/v1"  # idle workers call no model; nothing listens there
 
 
@@ -21,14 +22,19 @@ def start(
     resources: ExitStack, name: str, command: Sequence[str | Path], *, log: Path, env: Mapping[str, str]
 ) -> Server:
     """Start a command; `resources` stops it. The variables of a Weft that is configured here do not reach it."""
-    environment = {**clean_environment("WEFT_"), "PYTHONPATH": str(ROOT), **env}
+    environment = {**clean_environment("WEFT_"), "PYTHONPATH": str(ROOT), PROCESS_NAME: name, **env}
     server = Server.spawn(name, command, log=log, record=_keep_no_record, env=environment)
     resources.callback(server.stop)
     return server
 
 
 def start_services(
-    resources: ExitStack, settings: Settings, modules: Mapping[str, Sequence[str]], *, folder: Path
+    resources: ExitStack,
+    settings: Settings,
+    modules: Mapping[str, Sequence[str]],
+    *,
+    folder: Path,
+    model_url: str = NO_MODEL,
 ) -> dict[str, Server]:
     """Start services side by side (`modules`: by name, what `python -m` is given); return when all are ready.
 
@@ -42,7 +48,7 @@ def start_services(
             name,
             [sys.executable, "-m", *module],
             log=folder / f"{name}.log",
-            env=_variables(settings, ports[name]),
+            env=_variables(settings, ports[name], model_url),
         )
         for name, module in modules.items()
     }
@@ -63,9 +69,9 @@ def wait_until_ready(server: Server, url: str) -> None:
     server.wait_until(is_ready, timeout=START_SECONDS, cancelled=threading.Event())
 
 
-def _variables(settings: Settings, port: int) -> dict[str, str]:
+def _variables(settings: Settings, port: int, model_url: str) -> dict[str, str]:
     addresses = {f"WEFT_{name.upper()}": settings.require(name) for name in ("amqp_url", "database_url", "assets_url")}
-    own = {"WEFT_HOME": str(settings.home), "WEFT_LLM_BASE_URL": NO_MODEL, "WEFT_HTTP_PORT": str(port)}
+    own = {"WEFT_HOME": str(settings.home), "WEFT_LLM_BASE_URL": model_url, "WEFT_HTTP_PORT": str(port)}
     own |= {name: secrets.token_urlsafe(32) for name in ("WEFT_API_KEY", "WEFT_URL_SECRETS")}
     return {**addresses, **own}
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.run`: Weft and Celery in turn, on the same broker and machine; a report on stdout.
+"""`python -m benchmarks.run`: Weft and its peers in turn, on the same servers and machine; a report, and a picture.
 
 Exit codes: 0 measured, 1 a run was lost, 69 something that is needed cannot be had, 130 interrupted.
 """
@@ -7,133 +7,139 @@ import argparse
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-from benchmarks import celery_side, weft_side
-from benchmarks.machine import describe_machine, describe_versions
-from benchmarks.measures import Round, RunsLostError
+from benchmarks.command import EXIT_INTERRUPTED, EXIT_LOST, leave, positive, say, start_stack
+from benchmarks.comparison import Comparison
+from benchmarks.loads.batches import QUICK, Counts, batch_loads
+from benchmarks.loads.bodies import Both, measure_bodies
+from benchmarks.loads.drain import measure_drain
+from benchmarks.machine import describe_machine, server_versions
+from benchmarks.measures import RunsLostError
 from benchmarks.memory import measure_services
+from benchmarks.peers.registry import PEERS
 from benchmarks.redis_server import start_redis
 from benchmarks.report import Report
+from benchmarks.sides import Servers, Side
+from benchmarks.weft_side import WeftSide
 from shared.contracts.errors import WeftError
 from shared.embedded.processes import tail
-from shared.embedded.stack import EmbeddedStack
 from shared.logs import configure_logs
 from shared.service import EXIT_UNAVAILABLE
-from shared.settings import Settings
-from shared.setup import set_up
 
-EXIT_LOST = 1
-EXIT_INTERRUPTED = 128 + signal.SIGINT
-WARM_UP_RUNS = 20
+RESULTS = Path(__file__).with_name("RESULTS.md")
+ROUNDS, QUICK_ROUNDS = 3, 1
+LOADS = ("burst", "idle", "wide", "deep", "bodies", "drain")
 SHOWN_LINES, SHOWN_CHARACTERS = 10, 400  # of each log, when a run was lost
 
 
 def main() -> int:
-    """Measure as the command line says, and print the report."""
+    """Measure as the command line says, write the report and print it."""
     options = _parse_options()
     configure_logs("benchmark", log_format="console", level="WARNING")
     signal.signal(signal.SIGTERM, leave)
     try:
         with tempfile.TemporaryDirectory(prefix="weft-benchmark-") as folder, ExitStack() as resources:
-            report = _measure_or_show_logs(resources, Path(folder), options).to_markdown()
+            report = _measure_or_show_logs(resources, Path(folder), options)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except RunsLostError as err:
-        _say(f"lost: {err}")
+        say(f"lost: {err}")
         return EXIT_LOST
     except WeftError as err:
-        _say(f"{err.code}: {err}")
+        say(f"{err.code}: {err}")
         return EXIT_UNAVAILABLE
-    if options.output:
-        options.output.write_text(report)
-    print(report)
+    _write(report, options.output)
     return 0
 
 
-def leave(_number: int, _frame: FrameType | None) -> None:
-    """Be asked to end as by Ctrl-C: what was started is stopped on the way out.
-
-    An exception raised right here would get lost if it came while a callback runs; asyncio waits for a better moment.
-    """
-    signal.raise_signal(signal.SIGINT)
-
-
 def _parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="Measure Weft beside Celery.")
-    parser.add_argument("--runs", type=_positive, default=200, help="runs submitted at once (default 200)")
-    parser.add_argument("--rounds", type=_positive, default=5, help="turns of each system (default 5)")
-    parser.add_argument("--idle-runs", type=_positive, default=30, help="single runs per turn (default 30)")
-    parser.add_argument("--output", type=Path, help="write the report to this file, too")
-    return parser.parse_args()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="Measure Weft beside its peers.")
+    names = [side.name for side in _sides()]
+    parser.add_argument("--quick", action="store_true", help="small counts and one round, to see that it works")
+    parser.add_argument("--rounds", type=positive, help=f"turns of each side (default {ROUNDS}, quick {QUICK_ROUNDS})")
+    parser.add_argument("--sides", nargs="+", default=names, choices=names, help="who is measured (default: all)")
+    parser.add_argument("--loads", nargs="+", default=LOADS, choices=LOADS, help="with what (default: all)")
+    parser.add_argument("--output", type=Path, help=f"the report's file (default {RESULTS.name}, quick none)")
+    for name in Counts.__dataclass_fields__:
+        parser.add_argument(
+            f"--{name}", type=positive, help=f"default {getattr(Counts(), name)}, quick {getattr(QUICK, name)}"
+        )
+    options = parser.parse_args()
+    is_whole = not options.quick and [*options.sides] == names and [*options.loads] == [*LOADS]
+    options.output = options.output or (RESULTS if is_whole else None)
+    options.rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    return options
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+def _counts(options: argparse.Namespace) -> Counts:
+    asked = {name: getattr(options, name) for name in Counts.__dataclass_fields__ if getattr(options, name)}
+    return replace(QUICK if options.quick else Counts(), **asked)
+
+
+def _sides() -> Sequence[Side]:
+    return (WeftSide(), *PEERS)
 
 
 def _measure_or_show_logs(resources: ExitStack, folder: Path, options: argparse.Namespace) -> Report:
-    """Measure; before the logs go with their folder, show how they end if a run was lost."""
+    """Measure; before the logs go with their folder, show how they end if it went wrong."""
     try:
         return _measure(resources, folder, options)
-    except RunsLostError:
-        for log in sorted([*folder.glob("weft/*.log"), *folder.glob("celery/*.log")]):
-            _say("\n".join([f"--- {log.name}", *(line[:SHOWN_CHARACTERS] for line in tail(log)[-SHOWN_LINES:])]))
+    except (RunsLostError, WeftError):
+        for log in sorted(folder.glob("logs/**/*.log")):
+            say(
+                "\n".join(
+                    [f"--- {log.relative_to(folder)}", *(line[:SHOWN_CHARACTERS] for line in tail(log)[-SHOWN_LINES:])]
+                )
+            )
         raise
 
 
 def _measure(resources: ExitStack, folder: Path, options: argparse.Namespace) -> Report:
-    machine = describe_machine()
+    machine, counts = describe_machine(), _counts(options)
+    sides = [side for side in _sides() if side.name in options.sides]
+    for side in sides:
+        side.prepare()
     settings = start_stack(resources, folder)
-    _say("measuring the memory of the idle services")
-    memory = measure_services(settings, folder / "services")
-    _say("starting Weft and Celery")
-    weft_side.start_weft(resources, settings, folder / "weft")
     redis_url = start_redis(resources, folder / "redis")
-    app = celery_side.start_celery(resources, settings.require("amqp_url"), redis_url, folder / "celery")
-    _take_round(settings, app, runs=WARM_UP_RUNS, idle_runs=1)
+    servers = Servers(settings, redis_url, server_versions(settings, redis_url))
+    loads = [load for load in batch_loads(counts) if load.name in options.loads]
+    logs = folder / "logs"
+    comparison = Comparison(sides, loads, servers, logs)
     return Report(
         command=" ".join(["python -m benchmarks.run", *sys.argv[1:]]),
         machine=machine,
-        versions=describe_versions(settings, redis_url),
-        rounds=[_measured_round(settings, app, number, options) for number in range(1, options.rounds + 1)],
-        memory=memory,
+        sides=options.sides,
+        setups={peer.name: peer.setup for peer in PEERS if peer.name in options.sides},
+        loads=loads,
+        memory=measure_services(settings, folder / "idle"),
+        rounds=[comparison.round(number) for number in range(options.rounds)] if loads else [],
+        both=_bodies(servers, logs, counts, options),
+        drained=measure_drain(settings, logs / "drain", runs=counts.waiting) if "drain" in options.loads else None,
+        versions={**servers.versions, **_flat(comparison.versions)},
     )
 
 
-def start_stack(resources: ExitStack, folder: Path) -> Settings:
-    """Start a private PostgreSQL and RabbitMQ with everything set up; `resources` stops them."""
-    _say("starting PostgreSQL and RabbitMQ")
-    urls = resources.enter_context(EmbeddedStack(folder / "stack"))
-    settings = Settings(
-        home=folder / "stack", amqp_url=urls.amqp_url, database_url=urls.database_url, assets_url=urls.assets_url
-    )
-    set_up(settings)
-    return settings
+def _bodies(servers: Servers, logs: Path, counts: Counts, options: argparse.Namespace) -> Sequence[Both]:
+    if "bodies" not in options.loads:
+        return []
+    return measure_bodies(servers.settings, logs / "bodies", runs=counts.bodies, rounds=options.rounds)
 
 
-def _measured_round(settings: Settings, app: Any, number: int, options: argparse.Namespace) -> Round:
-    measured = _take_round(settings, app, runs=options.runs, idle_runs=options.idle_runs)
-    weft, celery = measured.weft.batch.rate, measured.celery.batch.rate
-    _say(f"round {number} of {options.rounds}: Weft {weft:.0f}, Celery {celery:.0f} nodes/s")
-    return measured
+def _flat(versions: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+    return {name: version for of_side in versions.values() for name, version in of_side.items()}
 
 
-def _take_round(settings: Settings, app: Any, *, runs: int, idle_runs: int) -> Round:
-    return Round(
-        weft=weft_side.take_turn(settings, runs=runs, idle_runs=idle_runs),
-        celery=celery_side.take_turn(app, runs=runs, idle_runs=idle_runs),
-    )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _write(report: Report, output: Path | None) -> None:
+    picture = (output or RESULTS).with_suffix(".svg")
+    text = report.to_markdown(picture.name)
+    if output:
+        output.write_text(text)
+        picture.write_text(report.to_picture())
+    print(text)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ import httpx2
 import psutil
 import uvloop
 
+from benchmarks.command import start_stack
 from benchmarks.machine import describe_machine
 from benchmarks.processes import start_services
 from benchmarks.report import to_table
-from benchmarks.run import start_stack
 from shared.contracts.events import NodeProgress, NodeSummary, RunStarted
 from shared.contracts.states import NodeStatus
 from shared.embedded.processes import Server

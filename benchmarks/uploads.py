@@ -22,10 +22,10 @@ import httpx2
 import psutil
 from PIL import Image
 
+from benchmarks.command import EXIT_INTERRUPTED, EXIT_LOST, leave, start_stack
 from benchmarks.machine import describe_machine
 from benchmarks.processes import start_services
 from benchmarks.report import to_table
-from benchmarks.run import EXIT_INTERRUPTED, EXIT_LOST, leave, start_stack
 from shared.contracts.errors import WeftError
 from shared.contracts.values import MAX_PICTURE_BYTES
 from shared.logs import configure_logs

@@ -1,70 +1,114 @@
 """Weft under measurement: everything on, only the bodies of the jobs do nothing."""
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
+from importlib.metadata import version
 from pathlib import Path
 
 import uvloop
 
-from benchmarks.measures import NODES, PATIENCE, Batch, Turn
+from benchmarks.measures import PATIENCE, Batch
 from benchmarks.processes import start_services
-from benchmarks.weft_client import open_client, wait_for_history
+from benchmarks.shapes import PICTURE, QUESTION, Kind, Shape
+from benchmarks.sides import RunningSide, Servers
+from benchmarks.weft_client import WeftClient, open_client, wait_for_history
 from shared.contracts.graph import WorkflowGraph, read_graph
-from shared.database import connect_database
+from shared.contracts.run_options import MAX_IN_FLIGHT
+from shared.database import Database, connect_database
 from shared.embedded.processes import Server
 from shared.settings import Settings
+from shared.worker.backlog import MARGIN
 
-SERVICES: Mapping[str, Sequence[str]] = {
-    "orchestrator": ["orchestrator"],
-    "run_tracker": ["run_tracker"],
+SERVICES: Mapping[str, Sequence[str]] = {"orchestrator": ["orchestrator"], "run_tracker": ["run_tracker"]}
+WORKERS: Mapping[str, Sequence[str]] = {
     "noop_crop_image": ["benchmarks.noop_worker", "crop_image"],
     "noop_llm": ["benchmarks.noop_worker", "llm"],
 }
+PACKAGES = ("aio-pika", "faststream", "asyncpg")
+_TYPES: Mapping[Kind, str] = {"upload": "upload_image", "crop": "crop_image", "ask": "llm", "join": "llm"}
+_PICTURES: frozenset[Kind] = frozenset({"upload", "crop"})  # what gives pictures
+
+
+class WeftSide:
+    """Orchestrator, run tracker and two workers."""
+
+    name = "Weft"
+    divisor = 1
+
+    def can(self, shape: Shape) -> bool:  # noqa: ARG002 - Side's form
+        """Tell that it does all shapes."""
+        return True
+
+    def prepare(self) -> None:
+        """Do nothing: all is there."""
+
+    def start(self, resources: ExitStack, servers: Servers, folder: Path) -> RunningSide:
+        """Start the services; return when all are ready, and take jobs as they do most of the time."""
+        start_weft(resources, servers.settings, folder)
+        # Of jobs that may be older than they are, workers ask whether they are still waited for.
+        time.sleep(MARGIN.total_seconds())
+        runner = resources.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
+        connections = AsyncExitStack()
+        client = runner.run(connections.enter_async_context(open_client(servers.settings.require("amqp_url"))))
+        database = runner.run(connections.enter_async_context(open_history(servers.settings)))
+        resources.callback(lambda: runner.run(connections.aclose()))
+        return RunningWeft(runner, client, database)
+
+
+class RunningWeft:
+    """Weft, started, with a client."""
+
+    def __init__(self, runner: asyncio.Runner, client: WeftClient, database: Database) -> None:
+        self._runner = runner
+        self._client = client
+        self._database = database
+        self.versions: Mapping[str, str] = {name: version(name) for name in PACKAGES}
+
+    def batch(self, shape: Shape, runs: int) -> Batch:
+        """Submit runs at once; return when all have ended, and their history is complete. Raises RunsLostError."""
+        return self._runner.run(self._batch(shape, runs))
+
+    async def _batch(self, shape: Shape, runs: int) -> Batch:
+        # A single large run is to have as many nodes in flight as many small ones have together.
+        window = MAX_IN_FLIGHT if shape.name == "wide" else None
+        seconds, run_ids = await self._client.run(graph(shape), runs, window=window)
+        more = await wait_for_history(self._database, run_ids, nodes=len(shape.nodes))
+        return Batch(seconds, seconds + more)
 
 
 def start_weft(resources: ExitStack, settings: Settings, folder: Path) -> dict[str, Server]:
     """Start orchestrator, run tracker and two workers; return them when all are ready."""
-    return start_services(resources, settings, SERVICES, folder=folder)
+    return start_services(resources, settings, {**SERVICES, **WORKERS}, folder=folder)
 
 
-def take_turn(settings: Settings, *, runs: int, idle_runs: int) -> Turn:
-    """Measure one batch, then single runs; return once the history of all of them is complete.
-
-    Raises RunsLostError.
-    """
-    return uvloop.run(_take_turn(settings, runs, idle_runs))
+def open_history(settings: Settings) -> AbstractAsyncContextManager[Database]:
+    """Return the database, to look at the history."""
+    return connect_database(settings.require("database_url"), name="benchmark", patience=PATIENCE, schema="run_tracker")
 
 
-def graph() -> WorkflowGraph:
-    """Return the measured workflow: eight nodes, of which the workers execute seven."""
-    picture = {"key": "sha256/0", "mediaType": "image/jpeg", "size": 1000, "width": 300, "height": 200}
-    nodes = [{"id": "upload", "type": "upload_image", "params": {"asset": picture}}, _llm("join")]
-    edges: list[dict[str, str]] = []
-    for third in range(3):
-        crop, ask = f"crop_{third}", f"ask_{third}"
-        nodes += [{"id": crop, "type": "crop_image", "params": {"x": 33 * third, "width": 33}}, _llm(ask)]
-        edges += [
-            {"source": "upload", "target": crop, "targetHandle": "image"},
-            {"source": crop, "target": ask, "targetHandle": "images"},
-            {"source": ask, "target": "join", "targetHandle": "texts"},
-        ]
+def graph(shape: Shape, picture: Mapping[str, object] = PICTURE, *, model: str | None = None) -> WorkflowGraph:
+    """Return a shape as a workflow of that picture, whose questions go to `model`, if it is named."""
+    nodes = [_node(number, node.kind, picture, model) for number, node in enumerate(shape.nodes)]
+    edges = [
+        {"source": str(source), "target": str(number), "targetHandle": _handle(shape.nodes[source].kind, node.kind)}
+        for number, node in enumerate(shape.nodes)
+        for source in node.after
+    ]
     return read_graph({"nodes": nodes, "edges": edges})
 
 
-def _llm(node_id: str) -> dict[str, object]:
-    return {"id": node_id, "type": "llm", "params": {"userMessage": "What is it?"}}
+def _node(number: int, kind: Kind, picture: Mapping[str, object], model: str | None) -> dict[str, object]:
+    params: Mapping[Kind, Mapping[str, object]] = {
+        "upload": {"asset": picture},
+        "crop": {"x": 33 * (number % 3), "width": 33},
+    }
+    question = {"userMessage": QUESTION, **({"model": model} if model else {})}
+    return {"id": str(number), "type": _TYPES[kind], "params": params.get(kind, question)}
 
 
-async def _take_turn(settings: Settings, runs: int, idle_runs: int) -> Turn:
-    measured = graph()
-    async with (
-        open_client(settings.require("amqp_url")) as client,
-        connect_database(
-            settings.require("database_url"), name="benchmark", patience=PATIENCE, schema="run_tracker"
-        ) as database,
-    ):
-        seconds, run_ids = await client.run(measured, runs)
-        history_seconds = seconds + await wait_for_history(database, run_ids, nodes=NODES)
-        singles = [await client.run(measured, 1) for _ in range(idle_runs)]
-        await wait_for_history(database, [run_id for _, ids in singles for run_id in ids], nodes=NODES)
-    return Turn(Batch(runs, seconds, history_seconds), [taken for taken, _ in singles])
+def _handle(source: Kind, target: Kind) -> str:
+    if target == "crop":
+        return "image"
+    return "images" if source in _PICTURES else "texts"
