@@ -13,7 +13,6 @@ RUNBOOK = (ROOT / "docs" / "operations.md").read_text()
 COMMANDS = sorted(
     {*re.findall(r"^ +(?:\$ )?weft (.+)$", RUNBOOK, re.MULTILINE), *re.findall(r"`weft\s([^`]+)`", RUNBOOK)}
 )
-PENDING = pytest.mark.xfail(strict=True, reason="`weft dead` is being added")
 
 
 def find(words):
@@ -30,9 +29,7 @@ def test_the_runbook_has_many():
     assert len(COMMANDS) > 15
 
 
-@pytest.mark.parametrize(
-    "line", [pytest.param(line, marks=PENDING) if line.startswith("dead ") else line for line in COMMANDS]
-)
+@pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_and_its_options_exist(line):
     command, given = find(shlex.split(line))
     options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
