@@ -36,10 +36,17 @@ class ComposeProject:
 
     def compose(self, *arguments: str) -> str:
         """Run a compose command and return what it prints; its errors are shown if it fails."""
+        return _run(["docker", "compose", *arguments], self._environment())
+
+    def shell(self, script: str, **variables: str) -> str:
+        """Run a shell script whose compose commands mean this project, and return what it prints."""
+        return _run(["bash", "-euo", "pipefail", "-c", script], {**self._environment(), **variables})
+
+    def _environment(self) -> dict[str, str]:
         # The settings of whoever runs the tests, in the environment or in a file .env, must not reach the containers.
-        command = ["docker", "compose", "--project-name", self.name, "--env-file", os.devnull, *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("WEFT_", "COMPOSE_"))}
-        return _run(command, {**environment, **SECRETS, "WEFT_GATEWAY_PORT": "0"})
+        ours = {"COMPOSE_PROJECT_NAME": self.name, "COMPOSE_ENV_FILES": os.devnull, "WEFT_GATEWAY_PORT": "0"}
+        return {**environment, **SECRETS, **ours}
 
     def start(self, *options: str) -> None:
         """Return when all services are healthy; on failure, tell what the containers logged."""

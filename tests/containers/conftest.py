@@ -8,14 +8,14 @@ from tests.containers.compose_project import ComposeProject, running_project
 
 
 @pytest.fixture(scope="session")
-def project() -> Iterator[ComposeProject]:
+def project(docker: None) -> Iterator[ComposeProject]:
     """docker-compose.yml, built and running."""
-    _require_docker()
     with running_project() as project:
         yield project
 
 
-def _require_docker() -> None:
+@pytest.fixture(scope="session")
+def docker() -> None:
     """Skip where no Docker engine answers; fail instead where one is promised."""
     if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0:
         return
