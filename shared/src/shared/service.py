@@ -10,13 +10,7 @@ from dataclasses import dataclass
 
 import uvicorn
 import uvloop
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -42,14 +36,6 @@ class Check:
 
     name: str
     passes: Callable[[], Awaitable[bool]]
-
-
-def new_registry() -> CollectorRegistry:
-    """Return a metrics registry with the metrics of the process and of Python."""
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    return registry
 
 
 def health_routes(checks: Sequence[Check], registry: CollectorRegistry) -> list[BaseRoute]:

@@ -9,6 +9,7 @@ from typing import Protocol
 import aio_pika
 from aio_pika.abc import AbstractExchange, AbstractRobustChannel
 from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+from prometheus_client import CollectorRegistry, Histogram
 from structlog import get_logger
 
 from shared import topology
@@ -17,6 +18,8 @@ from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError, invalid, unavailable
 from shared.contracts.events import NodeProgress
 from shared.messaging.connection import connect
+from shared.messaging.sending_time import HEADER, in_milliseconds
+from shared.telemetry.metrics import SECONDS
 
 CONTENT_TYPE = "application/json"
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024  # RabbitMQ 4 takes 16 MiB
@@ -44,13 +47,15 @@ def to_amqp(message: Message, *, app_id: str) -> aio_pika.Message:
             where=message.message_id,
             fix="pass less text from node to node",
         )
+    now = datetime.now(UTC)
     return aio_pika.Message(
         body,
+        headers={HEADER: in_milliseconds(now)},
         message_id=message.message_id,
         correlation_id=str(message.run_id),
         type=message.kind_name(),
         content_type=CONTENT_TYPE,
-        timestamp=datetime.now(UTC),
+        timestamp=now,
         app_id=app_id,
         delivery_mode=_TRANSIENT if isinstance(message, NodeProgress) else _PERSISTENT,
     )
@@ -82,11 +87,19 @@ class Publisher:
         *,
         app_id: str,
         address: Address = topology.address,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self._channel = channel
         self._unconfirmed = unconfirmed
         self._app_id = app_id
         self._address = address
+        self._seconds = Histogram(
+            "weft_publish_seconds",
+            "Time until the broker confirmed a message",
+            ["exchange"],
+            buckets=SECONDS,
+            registry=registry or CollectorRegistry(),
+        )
         self._exchanges: dict[str, AbstractExchange] = {}
         self._in_flight: dict[str, asyncio.Future[None]] = {}
         self._sending = asyncio.Semaphore(MAX_UNCONFIRMED)
@@ -161,7 +174,8 @@ class Publisher:
             async with asyncio.timeout(PUBLISH_TIMEOUT):
                 exchange = await self._exchange(exchange_name)
                 content = to_amqp(message, app_id=self._app_id)
-                await exchange.publish(content, routing_key, mandatory=not isinstance(message, NodeAbandon))
+                with self._seconds.labels(exchange_name).time():
+                    await exchange.publish(content, routing_key, mandatory=not isinstance(message, NodeAbandon))
         except PublishError as err:
             raise unavailable(
                 "unroutable",
@@ -180,7 +194,12 @@ class Publisher:
 
 @asynccontextmanager
 async def open_publisher(
-    url: str, *, app_id: str, patience: float, address: Address = topology.address
+    url: str,
+    *,
+    app_id: str,
+    patience: float,
+    address: Address = topology.address,
+    registry: CollectorRegistry | None = None,
 ) -> AsyncGenerator[Publisher]:
     """Yield a publisher on a connection of its own; what it still has in flight is waited for at the end."""
     async with connect(url, name=f"{app_id} publisher", patience=patience) as connection:
@@ -188,6 +207,6 @@ async def open_publisher(
         assert isinstance(channel, AbstractRobustChannel)
         unconfirmed = await connection.channel(publisher_confirms=False)
         assert isinstance(unconfirmed, AbstractRobustChannel)
-        publisher = Publisher(channel, unconfirmed, app_id=app_id, address=address)
+        publisher = Publisher(channel, unconfirmed, app_id=app_id, address=address, registry=registry)
         yield publisher
         await publisher.drain()

@@ -19,6 +19,7 @@ from shared.contracts.run_options import Lane
 from shared.messaging.batches import CANCEL_TIMEOUT
 from shared.messaging.bodies import raw_body
 from shared.messaging.connection import RECONNECT_SECONDS
+from shared.messaging.sending_time import sent_at
 from shared.worker.jobs import JobRunner
 from shared.worker.slots import share
 
@@ -79,7 +80,7 @@ class Subscriptions:
         async def receive(delivery: RabbitMessage) -> None:
             # Not waited for here: FastStream waits for its handlers before it stops to take messages, and those that
             # come meanwhile would be given back unread, which the broker counts as if they had killed a worker.
-            self._runner.receive(delivery, lane, delivery.raw_message.timestamp)
+            self._runner.receive(delivery, lane, sent_at(delivery.raw_message))
 
         queue = RabbitQueue(self._node_type.job_queue(lane), declare=False)
         self._queues.append(queue)
