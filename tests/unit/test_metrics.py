@@ -64,7 +64,7 @@ async def test_the_lag_of_a_message_is_known_while_its_batch_is_handled(registry
     now = datetime.now(UTC)
     sent = [(early, now - timedelta(seconds=60)), (late, now), (unknown, None)]
     telemetry = BatchTelemetry[RunCancel]("test", registry)
-    with telemetry.handling([Delivery(message, incoming(moment)) for message, moment in sent]):
+    with telemetry.handling([Delivery(message, incoming(moment), "queue") for message, moment in sent]):
         assert (seconds_since_sent(early) or 0) >= 59
         assert (seconds_since_sent(late) or 60) < 59
         assert seconds_since_sent(unknown) is None

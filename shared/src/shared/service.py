@@ -22,6 +22,7 @@ from shared.contracts.errors import InvalidInputError, WeftError, unavailable
 from shared.http_protocol import TimedProtocol
 from shared.logs import configure_logs
 from shared.settings import Settings
+from shared.telemetry.tracing import exporting
 
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
@@ -166,4 +167,5 @@ def run(name: str, create_service: ServiceFactory) -> None:
     with errors_in_one_line(name):
         settings = Settings.load()
         configure_logs(name, log_format=settings.log_format, level=settings.log_level)
-        uvloop.run(serve(settings, create_service))
+        with exporting(name, settings):
+            uvloop.run(serve(settings, create_service))

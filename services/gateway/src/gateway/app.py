@@ -98,6 +98,7 @@ def _build() -> Gateway:
         description=_DESCRIPTION,
         version=version("weft-gateway"),
         generate_unique_id_function=_operation_id,
+        telemetry={"tracing": False},  # gateway.request_telemetry says why
     )
     app.add_middleware(Authentication)
     app.add_middleware(BodyLimit)

@@ -6,6 +6,8 @@ Neither questions nor answers are in it, only how long they took and what they c
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
+from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import AttributeValue
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from llm_worker.domain.breaker import Breaker
@@ -13,6 +15,7 @@ from llm_worker.domain.model import ModelError, ModelReply, ModelRequest
 from llm_worker.domain.provider import WILDCARD, Provider
 from shared.contracts.events import Usage
 from shared.telemetry.metrics import OTHER, SECONDS
+from shared.telemetry.tracing import spanning
 
 _MODEL = ("provider", "model")
 
@@ -36,7 +39,9 @@ class ModelTelemetry:
         labels = provider.name, request.model if request.model in self._known else OTHER
         outcome, usage, started = "cancelled", None, time.perf_counter()
         try:
-            reply = await ask()
+            with spanning(f"chat {labels[1]}", kind=SpanKind.CLIENT, attributes=_asked(provider, request)) as span:
+                reply = await ask()
+                span.set_attributes(_answered(reply))
             outcome, usage = "succeeded", reply.usage
         except ModelError as err:
             outcome, usage = err.code.value, err.usage
@@ -52,6 +57,26 @@ class ModelTelemetry:
         self._tokens.labels(*labels, "input").inc(usage.input_tokens or 0)
         self._tokens.labels(*labels, "output").inc(usage.output_tokens or 0)
         self._cost.labels(*labels).inc(usage.cost or 0)
+
+
+def _asked(provider: Provider, request: ModelRequest) -> dict[str, AttributeValue]:
+    return {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": provider.name,
+        "gen_ai.request.model": request.model,
+        "gen_ai.request.max_tokens": request.max_output_tokens,
+    }
+
+
+def _answered(reply: ModelReply) -> dict[str, AttributeValue]:
+    told = {
+        "gen_ai.response.model": reply.usage.model,
+        "gen_ai.response.id": reply.response_id,
+        "gen_ai.response.finish_reasons": reply.finish_reason and (reply.finish_reason,),
+        "gen_ai.usage.input_tokens": reply.usage.input_tokens,
+        "gen_ai.usage.output_tokens": reply.usage.output_tokens,
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def watch_breakers(breakers: Iterable[tuple[str, Breaker]], registry: CollectorRegistry) -> None:

@@ -57,6 +57,7 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
             {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result, DEAD_JOBS_QUEUE: read_job},
             Orchestrator(journal, admission, publisher, alarm, registry).handle,
             name=NAME,
+            is_source=True,
             registry=registry,
         )
         await consumer.start()

@@ -38,16 +38,18 @@ class Delivery(Generic[T]):
 
     content: T
     incoming: AbstractIncomingMessage
+    queue: str
 
 
 class BatchConsumer(Generic[T]):
     """Hands batches from several queues to one handler, in the order of arrival.
 
-    `readers` gives for each queue how to decode its messages; `name` is what metrics and traces call the consumer. The
-    handler returns when all effects of the batch are safe; only then is the batch acknowledged. Guaranteed: a message
-    that cannot be decoded, or that alone makes the handler fail, goes to its dead-letter queue and its neighbours do
-    not; while the handler raises UnavailableError the batch is kept and tried again; nothing is acknowledged before its
-    effect. A queue that was deleted is consumed again once it is there again, or `failure` raises; see `ConsumerWatch`.
+    `readers` gives for each queue how to decode its messages; `name` is what metrics and traces call the consumer; it
+    `is_source` if other messages follow from those that it handles. The handler returns when all effects of the batch
+    are safe; only then is the batch acknowledged. Guaranteed: a message that cannot be decoded, or that alone makes
+    the handler fail, goes to its dead-letter queue and its neighbours do not; while the handler raises
+    UnavailableError the batch is kept and tried again; nothing is acknowledged before its effect. A queue that was
+    deleted is consumed again once it is there again, or `failure` raises; see `ConsumerWatch`.
     """
 
     def __init__(
@@ -57,11 +59,12 @@ class BatchConsumer(Generic[T]):
         handle: Callable[[Sequence[T]], Awaitable[None]],
         *,
         name: str = "batches",
+        is_source: bool = False,
         registry: CollectorRegistry | None = None,
         watch: Callable[[Sequence[Consumer]], ConsumerWatch] = ConsumerWatch,
     ) -> None:
         self._registry = registry or CollectorRegistry()
-        self._telemetry = BatchTelemetry[T](name, self._registry)
+        self._telemetry = BatchTelemetry[T](name, self._registry, is_source=is_source)
         self._channel = channel
         self._readers = readers
         self._handle = handle
@@ -148,7 +151,7 @@ class BatchConsumer(Generic[T]):
         deliveries: list[Delivery[T]] = []
         for queue, incoming in batch:
             try:
-                deliveries.append(Delivery(self._readers[queue](incoming.body), incoming))
+                deliveries.append(Delivery(self._readers[queue](incoming.body), incoming, queue))
             except ValidationError as err:
                 await self._dead_letter(incoming, f"cannot be read: {err.error_count()} fields do not fit")
         return deliveries

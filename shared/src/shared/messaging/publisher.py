@@ -19,7 +19,9 @@ from shared.contracts.errors import UnavailableError, invalid, unavailable
 from shared.contracts.events import NodeProgress
 from shared.messaging.connection import connect
 from shared.messaging.sending_time import HEADER, in_milliseconds
+from shared.telemetry.messages import publishing
 from shared.telemetry.metrics import SECONDS
+from shared.telemetry.propagation import inject
 
 CONTENT_TYPE = "application/json"
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024  # RabbitMQ 4 takes 16 MiB
@@ -48,9 +50,11 @@ def to_amqp(message: Message, *, app_id: str) -> aio_pika.Message:
             fix="pass less text from node to node",
         )
     now = datetime.now(UTC)
+    headers: dict[str, int | str] = {HEADER: in_milliseconds(now)}
+    inject(headers)
     return aio_pika.Message(
         body,
-        headers={HEADER: in_milliseconds(now)},
+        headers=dict(headers),
         message_id=message.message_id,
         correlation_id=str(message.run_id),
         type=message.kind_name(),
@@ -173,8 +177,8 @@ class Publisher:
         try:
             async with asyncio.timeout(PUBLISH_TIMEOUT):
                 exchange = await self._exchange(exchange_name)
-                content = to_amqp(message, app_id=self._app_id)
-                with self._seconds.labels(exchange_name).time():
+                with publishing(message, exchange_name, routing_key), self._seconds.labels(exchange_name).time():
+                    content = to_amqp(message, app_id=self._app_id)
                     await exchange.publish(content, routing_key, mandatory=not isinstance(message, NodeAbandon))
         except PublishError as err:
             raise unavailable(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
+from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 from structlog import get_logger
@@ -22,6 +23,8 @@ from shared.contracts.run_options import Lane
 from shared.messaging.batches import FIRST_PAUSE, LAST_PAUSE
 from shared.messaging.publisher import MessagePublisher
 from shared.messaging.settling import settle
+from shared.telemetry.messages import work_on
+from shared.telemetry.tracing import mark_failed
 from shared.worker.admission import Admission, AdmitAll, Release
 from shared.worker.backlog import IsWanted
 from shared.worker.metrics import JobMetrics
@@ -31,6 +34,7 @@ from shared.worker.outcomes import (
     Permanent,
     Result,
     Retryable,
+    Succeeded,
     met_defect,
     result_event,
     timed_out,
@@ -91,11 +95,12 @@ class JobRunner:
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._metrics = JobMetrics(registry)
 
-    def receive(self, delivery: Delivery, lane: Lane, sent_at: datetime | None = None) -> None:
-        """Take charge of a job of a lane."""
+    def receive(self, delivery: Delivery, lane: Lane, sent_at: datetime | None = None) -> asyncio.Task[None]:
+        """Take charge of a job of a lane; the task ends when it is settled."""
         handling = asyncio.create_task(self._handle(delivery, lane, sent_at))
         self._handling.add(handling)
         handling.add_done_callback(self._handling.discard)
+        return handling
 
     def abandon(self, command: NodeAbandon) -> None:
         """Stop an attempt; one that is not known yet will not be begun. One that has ended is told all the same."""
@@ -123,6 +128,7 @@ class JobRunner:
         """Decode, do, publish, acknowledge; what cannot be is dead-lettered."""
         try:
             job = read_job(delivery.body)
+            work_on(job)
             with self._metrics.in_hand(job.node_type).track_inprogress():
                 await self._do_and_tell(job, lane, sent_at)
         except ValidationError as err:
@@ -220,6 +226,8 @@ class JobRunner:
         outcome = _outcome_of(body, job) if ended else timed_out(job)
         seconds = time.perf_counter() - started
         self._metrics.ended(job.node_type, type(outcome).__name__, seconds)
+        if not isinstance(outcome, Succeeded):
+            mark_failed(trace.get_current_span(), outcome.problem.code)
         return result_event(job, outcome, at=datetime.now(UTC), seconds=seconds)
 
     def _tell_lasting(self, job: NodeExecute, started_at: datetime) -> None:

@@ -8,6 +8,7 @@ from aio_pika.abc import AbstractQueue, AbstractRobustChannel
 from aio_pika.exceptions import AMQPError, ChannelClosed
 from faststream import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
+from opentelemetry import trace
 from pydantic import ValidationError
 from structlog import get_logger
 
@@ -20,6 +21,7 @@ from shared.messaging.batches import CANCEL_TIMEOUT
 from shared.messaging.bodies import raw_body
 from shared.messaging.connection import RECONNECT_SECONDS
 from shared.messaging.sending_time import sent_at
+from shared.telemetry.messages import taken
 from shared.worker.jobs import JobRunner
 from shared.worker.slots import share
 
@@ -80,7 +82,10 @@ class Subscriptions:
         async def receive(delivery: RabbitMessage) -> None:
             # Not waited for here: FastStream waits for its handlers before it stops to take messages, and those that
             # come meanwhile would be given back unread, which the broker counts as if they had killed a worker.
-            self._runner.receive(delivery, lane, sent_at(delivery.raw_message))
+            span = taken(delivery.raw_message, queue.name)
+            with trace.use_span(span):
+                handling = self._runner.receive(delivery, lane, sent_at(delivery.raw_message))
+            handling.add_done_callback(lambda _: span.end())
 
         queue = RabbitQueue(self._node_type.job_queue(lane), declare=False)
         self._queues.append(queue)
