@@ -24,7 +24,7 @@ from shared.topology import COMMANDS_QUEUE, DEAD_JOBS_QUEUE, HISTORY_QUEUE, QUEU
 CONSUMED = (COMMANDS_QUEUE, RESULTS_QUEUE, DEAD_JOBS_QUEUE, HISTORY_QUEUE, "jobs.llm", "jobs.llm.high", "jobs.llm.low")
 BACK_SECONDS = 30.0  # in which all consumers must be back
 PATIENCE = 30.0
-EXECUTIONS = "weft_job_seconds_count"  # the metric of workers that counts the jobs they executed
+EXECUTIONS = "weft_node_seconds_count"  # the metric of workers that counts the jobs they executed
 
 
 class System:

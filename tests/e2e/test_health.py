@@ -18,10 +18,34 @@ def test_a_service_answers_for_its_health(system, name):
     assert "process_resident_memory_bytes" in metrics.text
 
 
+MEASURED = {
+    "gateway": ['weft_publish_seconds_count{exchange="weft.runs"}', 'weft_http_request_seconds_count{method="POST"'],
+    "orchestrator": [
+        'weft_runs_finished_total{status="completed"}',
+        'weft_batch_messages_count{consumer="orchestrator"}',
+        'weft_batch_seconds_count{consumer="orchestrator"}',
+        "weft_journal_lag_seconds_count",
+        "weft_open_runs",
+        "weft_consumers_lost_total 0.0",
+    ],
+    "crop_worker": [
+        'weft_node_seconds_count{node_type="crop_image",outcome="Succeeded"}',
+        'weft_node_queue_wait_seconds_count{node_type="crop_image"}',
+        'weft_jobs_in_hand{node_type="crop_image"} 0.0',
+    ],
+    "llm_worker": [
+        'weft_model_seconds_count{model="offline",outcome="succeeded",provider="default"}',
+        'weft_model_tokens_total{direction="input",model="offline",provider="default"}',
+        'weft_model_breaker_open{provider="default"} 0.0',
+    ],
+    "run_tracker": ["weft_history_lag_seconds_count", 'weft_batch_messages_count{consumer="run_tracker"}'],
+}
+
+
 def test_metrics_count_what_was_done(system):
     run_id = system.start_sample_run(options=ANEW)
     assert system.finished(run_id).status == "completed"
-    with httpx2.Client(base_url=system.supervisor.service_url("orchestrator")) as http:
-        assert 'weft_runs_finished_total{status="completed"}' in http.get("/metrics").text
-    with httpx2.Client(base_url=system.supervisor.service_url("crop_worker")) as http:
-        assert 'weft_job_seconds_count{node_type="crop_image",outcome="Succeeded"}' in http.get("/metrics").text
+    for service, expected in MEASURED.items():
+        with httpx2.Client(base_url=system.supervisor.service_url(service)) as http:
+            metrics = http.get("/metrics").text
+        assert not [line for line in expected if line not in metrics], metrics

@@ -48,7 +48,6 @@ def family(name):
     return name.removesuffix(ending)
 
 
-@pytest.mark.xfail(strict=True, reason="not all services tell all of these yet")
 def test_all_services_are_scraped_and_tell_every_metric_that_dashboard_and_alerts_name(system, prometheus):
     assert system.finished(system.start_sample_run(options=ANEW)).status == "completed"
     until("all services are up", lambda: prometheus.health() == dict.fromkeys(SERVICES, "up"))

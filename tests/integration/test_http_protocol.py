@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import uvicorn
 
 from shared.http_protocol import TimedProtocol
-from shared.service import health_app, new_registry
+from shared.service import health_app
+from shared.telemetry.metrics import new_registry
 
 HEAD = b"GET /live HTTP/1.1\r\nHost: weft\r\n\r\n"
 
@@ -31,13 +32,13 @@ async def line_to(app):
 
 
 async def test_one_who_never_completes_a_head_is_left():
-    async with line_to(health_app([], new_registry())) as (reader, writer):
+    async with line_to(health_app([], new_registry("test"))) as (reader, writer):
         writer.write(HEAD[:-2])
         assert await reader.read() == b""
 
 
 async def test_nor_may_a_second_head_take_longer():
-    async with line_to(health_app([], new_registry())) as (reader, writer):
+    async with line_to(health_app([], new_registry("test"))) as (reader, writer):
         writer.write(HEAD)
         assert b"200 OK" in await reader.readuntil(b'live"}')
         writer.write(HEAD[:-2])

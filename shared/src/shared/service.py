@@ -10,13 +10,7 @@ from dataclasses import dataclass
 
 import uvicorn
 import uvloop
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -28,6 +22,7 @@ from shared.contracts.errors import InvalidInputError, WeftError, unavailable
 from shared.http_protocol import TimedProtocol
 from shared.logs import configure_logs
 from shared.settings import Settings
+from shared.telemetry.tracing import exporting
 
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
@@ -42,14 +37,6 @@ class Check:
 
     name: str
     passes: Callable[[], Awaitable[bool]]
-
-
-def new_registry() -> CollectorRegistry:
-    """Return a metrics registry with the metrics of the process and of Python."""
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    return registry
 
 
 def health_routes(checks: Sequence[Check], registry: CollectorRegistry) -> list[BaseRoute]:
@@ -180,4 +167,5 @@ def run(name: str, create_service: ServiceFactory) -> None:
     with errors_in_one_line(name):
         settings = Settings.load()
         configure_logs(name, log_format=settings.log_format, level=settings.log_level)
-        uvloop.run(serve(settings, create_service))
+        with exporting(name, settings):
+            uvloop.run(serve(settings, create_service))

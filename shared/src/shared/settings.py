@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from yarl import URL
 
@@ -23,6 +23,7 @@ MIN_SECRET_LENGTH = 32
 _MIN_DIFFERENT_CHARACTERS = 10
 
 _PREFIX = "WEFT_"
+_STANDARD_OTLP = "OTEL_EXPORTER_OTLP_ENDPOINT"  # what services of all kinds are told by
 
 
 def _address(*schemes: str) -> Any:
@@ -53,7 +54,7 @@ HttpUrl = Annotated[str, _address("http", "https")]
 class Settings(BaseSettings):
     """What Weft can be told from outside; each field is the variable WEFT_<NAME>."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore", validate_by_name=True)
 
     home: Path = Path(".weft")
     amqp_url: AmqpUrl | None = None
@@ -83,6 +84,8 @@ class Settings(BaseSettings):
     http_port: int = Field(default=0, ge=0, le=65_535)
     startup_timeout: float = Field(default=30, gt=0)
     shutdown_timeout: float = Field(default=25, gt=0)
+    otlp_url: HttpUrl | None = Field(default=None, validation_alias=AliasChoices("WEFT_OTLP_URL", _STANDARD_OTLP))
+    trace_ratio: float = Field(default=1, ge=0, le=1)
     log_format: str = Field(default="json", pattern="^(json|console)$")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
@@ -163,7 +166,8 @@ def _read_addresses(path: Path) -> dict[str, str]:
 
 
 def _problem(error: Any) -> Problem:
-    variable = f"{_PREFIX}{str(error['loc'][0]).upper()}"
+    name = str(error["loc"][0]).upper()
+    variable = name if name.startswith((_PREFIX, _STANDARD_OTLP)) else f"{_PREFIX}{name}"
     return Problem(
         code="invalid_setting", message=f"{variable}: {error['msg']}", where=variable, fix=f"correct {variable}"
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
@@ -15,6 +16,7 @@ from gateway.authentication import GUARDED, Authentication
 from gateway.body_limit import BodyLimit
 from gateway.dependencies import Dependencies
 from gateway.problems import ProblemDetails, answer_with_problems, problem_responses
+from gateway.request_telemetry import RequestMetrics, RequestTelemetry
 from gateway.routes import (
     assets,
     control,
@@ -50,8 +52,11 @@ class Gateway(FastAPI):
     """FastAPI, whose document also describes the problem documents, and whose every answer has security headers."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return the application with all that is around it; the headers outermost, where defects are answered."""
-        return SecurityHeaders(super().build_middleware_stack())
+        """Return the application with all that is around it.
+
+        Outermost is what is to see each answer: also those to defects, and those that the other layers give themselves.
+        """
+        return SecurityHeaders(RequestTelemetry(super().build_middleware_stack(), self.state.metrics))
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
@@ -65,7 +70,11 @@ class Gateway(FastAPI):
 
 
 def create_app(
-    dependencies: Dependencies, health: Sequence[BaseRoute] = (), *, cors_origins: Sequence[str] = ()
+    dependencies: Dependencies,
+    health: Sequence[BaseRoute] = (),
+    *,
+    cors_origins: Sequence[str] = (),
+    metrics: RequestMetrics | None = None,
 ) -> FastAPI:
     """Return the application, ready to answer; pages of these web origins may call it from browsers."""
     app = _build()
@@ -78,6 +87,7 @@ def create_app(
             expose_headers=["Location", "Retry-After"],
         )
     app.state.dependencies = dependencies
+    app.state.metrics = metrics or RequestMetrics(CollectorRegistry())
     app.router.routes.extend(health)
     return app
 
@@ -93,6 +103,7 @@ def _build() -> Gateway:
         description=_DESCRIPTION,
         version=version("weft-gateway"),
         generate_unique_id_function=_operation_id,
+        telemetry={"tracing": False},  # gateway.request_telemetry says why
     )
     app.add_middleware(Authentication)
     app.add_middleware(BodyLimit)

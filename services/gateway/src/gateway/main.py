@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Gauge
 from pydantic import SecretStr
 
 from gateway import renditions
@@ -32,6 +32,7 @@ from gateway.queues import Queues
 from gateway.reading_locks import ReadingLock
 from gateway.replays import Replays
 from gateway.request_rates import RequestRates
+from gateway.request_telemetry import RequestMetrics
 from gateway.run_limits import RunLimits
 from gateway.runs import Runs
 from gateway.started_runs import StartedRuns
@@ -50,8 +51,9 @@ from shared.messaging.live import EventFeed, StreamedEvent
 from shared.messaging.management import open_management
 from shared.messaging.publisher import Publisher, open_publisher
 from shared.messaging.requests import Requests
-from shared.service import Check, Service, health_routes, new_registry, run
+from shared.service import Check, Service, health_routes, run
 from shared.settings import Settings, strong_secret
+from shared.telemetry.metrics import new_registry
 
 NAME = "gateway"
 CHECK_SECONDS = 3.0
@@ -73,14 +75,16 @@ class _Broker:
 async def create_service(settings: Settings) -> AsyncGenerator[Service]:
     """Yield the running gateway; raise UnavailableError if the database, the broker or the assets are not there."""
     amqp_url, patience = settings.require("amqp_url"), settings.startup_timeout
-    secrets = _url_secrets(settings)
+    secrets, registry = _url_secrets(settings), new_registry(NAME)
     assets = AssetStore.from_url(settings.require("assets_url"))
     await assets.check()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             connect_database(settings.require("database_url"), name=NAME, patience=patience, schema=NAME)
         )
-        publisher = await stack.enter_async_context(open_publisher(amqp_url, app_id=NAME, patience=patience))
+        publisher = await stack.enter_async_context(
+            open_publisher(amqp_url, app_id=NAME, patience=patience, registry=registry)
+        )
         connection = await stack.enter_async_context(connect(amqp_url, name=f"{NAME} live", patience=patience))
         await _check_topology(connection)
         requests = await Requests.start(await _channel(connection), asker=NAME)
@@ -97,7 +101,10 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
             Check("broker", lambda: _broker_answers(connection)),
             Check("assets", lambda: _assets_answer(assets)),
         ]
-        app = create_app(dependencies, health_routes(checks, _registry(live)), cors_origins=_origins(settings))
+        feed.count_lost(registry)
+        Gauge("weft_watchers", "Clients that watch a run", registry=registry).set_function(live.watchers)
+        health, metrics = health_routes(checks, registry), RequestMetrics(registry)
+        app = create_app(dependencies, health, cors_origins=_origins(settings), metrics=metrics)
         yield Service(app, background=(*_upkeep(dependencies), feed.run), on_stop=live.close)
 
 
@@ -201,13 +208,6 @@ def _url_secrets(settings: Settings) -> list[str]:
 
 def _origins(settings: Settings) -> list[str]:
     return [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
-
-
-def _registry(live: LiveEvents) -> CollectorRegistry:
-    registry = new_registry()
-    watchers = Gauge("weft_watchers", "Clients that watch a run", registry=registry)
-    watchers.set_function(live.watchers)
-    return registry
 
 
 def main() -> None:

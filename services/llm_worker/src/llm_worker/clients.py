@@ -4,21 +4,26 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from prometheus_client import CollectorRegistry
+
 from llm_worker.client import ModelClient, Tell
 from llm_worker.domain.directory import Directory
 from llm_worker.domain.model import ModelReply, ModelRequest
 from llm_worker.domain.provider import Provider
+from llm_worker.telemetry import ModelTelemetry
 
 
 class ModelClients:
     """Asks each provider through connections of its own."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, telemetry: ModelTelemetry) -> None:
+        self._telemetry = telemetry
         self._clients = {name: ModelClient(provider) for name, provider in directory.providers.items()}
 
     async def complete(self, provider: Provider, request: ModelRequest, tell: Tell) -> ModelReply:
         """Return the provider's reply to a request; raise ModelError."""
-        return await self._clients[provider.name].complete(request, tell)
+        client = self._clients[provider.name]
+        return await self._telemetry.observe(provider, request, lambda: client.complete(request, tell))
 
     async def close(self) -> None:
         """Close all connections that are kept open."""
@@ -26,9 +31,10 @@ class ModelClients:
 
 
 @asynccontextmanager
-async def open_clients(directory: Directory) -> AsyncGenerator[ModelClients]:
-    """Yield the clients of these providers."""
-    clients = ModelClients(directory)
+async def open_clients(directory: Directory, telemetry: ModelTelemetry | None = None) -> AsyncGenerator[ModelClients]:
+    """Yield the clients of these providers; what they do is measured by `telemetry`."""
+    unseen = ModelTelemetry(CollectorRegistry(), (), default_model="")
+    clients = ModelClients(directory, telemetry or unseen)
     try:
         yield clients
     finally:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from prometheus_client import CollectorRegistry
 from structlog import get_logger
 
 from llm_worker.calls import LedgeredCalls, Line
@@ -18,6 +19,7 @@ from llm_worker.ledger import Ledger
 from llm_worker.permits import PermitDesk
 from llm_worker.presence import Presence
 from llm_worker.queries import CostsHandler
+from llm_worker.telemetry import watch_breakers
 from shared.contracts.errors import UnavailableError
 from shared.database import Database, connect_database
 from shared.messaging.connection import connect
@@ -44,7 +46,9 @@ class OpenCalls:
 
 
 @asynccontextmanager
-async def open_calls(settings: Settings, providers: Iterable[Provider]) -> AsyncGenerator[OpenCalls]:
+async def open_calls(
+    settings: Settings, providers: Iterable[Provider], registry: CollectorRegistry | None = None
+) -> AsyncGenerator[OpenCalls]:
     """Yield the ledgered calls of these providers; on leaving, what is to be written down is, as far as possible.
 
     Raises UnavailableError if the database or the broker is not there. `failure` ends if something behind the calls
@@ -70,7 +74,9 @@ async def open_calls(settings: Settings, providers: Iterable[Provider]) -> Async
         running = await stack.enter_async_context(
             _running(presence.run, *(desk.run for desk in desks), lambda: _prune_forever(ledger, settings))
         )
-        calls = LedgeredCalls(ledger, [_line(desk) for desk in desks])
+        lines = [_line(desk) for desk in desks]
+        watch_breakers(((line.provider.name, line.breaker) for line in lines), registry or CollectorRegistry())
+        calls = LedgeredCalls(ledger, lines)
         stack.push_async_callback(calls.close)
         await _answer_queries(stack, settings, database)
         yield OpenCalls(calls, [Check("database", database.answers)], lambda: _first_end(running))

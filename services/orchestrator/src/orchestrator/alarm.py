@@ -12,11 +12,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Protocol
 
+from opentelemetry.context import Context
 from structlog import get_logger
 
 from orchestrator.domain.timers import Timer
 from shared.contracts.errors import UnavailableError
 from shared.messaging.publisher import MessagePublisher
+from shared.telemetry.batches import context_of
+from shared.telemetry.tracing import attached
 
 HORIZON = timedelta(seconds=90)  # timers that are due later are left to a later sweep of the reconciler
 RETRY_SECONDS = 1.0
@@ -38,7 +41,7 @@ class Alarm:
     def __init__(self, publisher: MessagePublisher) -> None:
         self._publisher = publisher
         self._waiting: list[tuple[datetime, int, Timer]] = []
-        self._known: set[str] = set()
+        self._known: dict[str, Context] = {}  # by message id: the trace that a timer belongs to
         self._order = count()
         self._changed = asyncio.Event()
 
@@ -47,7 +50,7 @@ class Alarm:
         latest = datetime.now(UTC) + HORIZON
         for timer in timers:
             if timer.due <= latest and timer.message.message_id not in self._known:
-                self._known.add(timer.message.message_id)
+                self._known[timer.message.message_id] = context_of(timer.message)
                 heapq.heappush(self._waiting, (timer.due, next(self._order), timer))
                 self._changed.set()
 
@@ -58,8 +61,8 @@ class Alarm:
             await self._wait(until=self._waiting[0][0] if self._waiting else None)
             while self._waiting and self._waiting[0][0] <= datetime.now(UTC):
                 _, _, timer = heapq.heappop(self._waiting)
-                self._known.discard(timer.message.message_id)
-                await self._fire(timer)
+                with attached(self._known.pop(timer.message.message_id)):
+                    await self._fire(timer)
 
     async def _wait(self, *, until: datetime | None) -> None:
         seconds = (until - datetime.now(UTC)).total_seconds() if until else None

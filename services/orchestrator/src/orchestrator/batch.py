@@ -18,6 +18,7 @@ from shared.contracts.commands import NodeExecute, RunStart
 from shared.contracts.envelope import Message
 from shared.contracts.events import NodeQueued, NodeSucceeded, RunQueued, RunStarted
 from shared.contracts.values import Value
+from shared.telemetry.batches import follow
 
 log = get_logger(__name__)
 
@@ -47,10 +48,10 @@ async def take_in_batch(journal: Journal, batch: Sequence[Incoming], *, now: dat
         intakes = [_take_in(locked, message, now) for message in batch]
         reused = await _reuse(locked, intakes)
         await _keep_outputs(locked, intakes)
-        messages = [message for run, intake in intakes for message in decided(run and run.state, intake)]
+        messages = [message for cause, told in zip(batch, intakes, strict=True) for message in _decided(cause, *told)]
     return Decisions(
         messages=_most_urgent_first(messages),
-        timers=[timer for run, intake in intakes for timer in _timers(run, intake)],
+        timers=[timer for cause, told in zip(batch, intakes, strict=True) for timer in _timers(cause, *told)],
         freed=frozenset(key for run, intake in intakes if (key := _freed_key(run, intake))),
         reused=reused,
     )
@@ -128,11 +129,19 @@ def _most_urgent_first(messages: Sequence[Message]) -> Sequence[Message]:
     return sorted(messages, key=lambda message: (not isinstance(message, _FIRST), counts[message.run_id]))
 
 
-def _timers(run: JournaledRun | None, intake: Intake) -> Iterable[Timer]:
+def _decided(cause: Incoming, run: JournaledRun | None, intake: Intake) -> Sequence[Message]:
+    messages = decided(run and run.state, intake)
+    follow(cause, messages)
+    return messages
+
+
+def _timers(cause: Incoming, run: JournaledRun | None, intake: Intake) -> Sequence[Timer]:
     """Return the timers of what an event changed; it may be the first that this process knows of the run."""
     if run is None or run.state is None or intake.event is None or not intake.is_new:
         return ()
-    return timers_of(run.state, run.state.caused.get(intake.event.message_id, ()))
+    timers = list(timers_of(run.state, run.state.caused.get(intake.event.message_id, ())))
+    follow(cause, (timer.message for timer in timers))
+    return timers
 
 
 def _freed_key(run: JournaledRun | None, intake: Intake) -> str | None:

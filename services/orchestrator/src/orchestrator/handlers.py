@@ -16,8 +16,10 @@ from orchestrator.journal import Journal
 from shared.contracts.commands import NodeAbandon, RunAdmit
 from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError
-from shared.contracts.events import RunFinished
+from shared.contracts.events import NodeRetrying, RunFinished
 from shared.messaging.publisher import MessagePublisher
+from shared.telemetry.batches import seconds_since_sent
+from shared.telemetry.metrics import SECONDS
 
 log = get_logger(__name__)
 
@@ -47,21 +49,35 @@ class Orchestrator:
         self._publisher = publisher
         self._alarm = alarm
         self._clock = clock
-        self._batch_size = Histogram(
-            "weft_batch_size", "Messages per batch", buckets=(1, 2, 5, 10, 20, 50, 100, 200), registry=registry
+        self._lag = Histogram(
+            "weft_journal_lag_seconds",
+            "Time between the sending of a message and the commit of what it means",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._retries = CountMetric(
+            "weft_retries",
+            "Attempts that failed and will be followed by another",
+            ["node_type", "code"],
+            registry=registry,
         )
         self._finished = CountMetric("weft_runs_finished", "Runs that ended", ["status"], registry=registry)
         self._reused = CountMetric("weft_nodes_reused", "Nodes that reused an earlier output", registry=registry)
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
         """Take in a batch; raise UnavailableError while the database or the broker is away."""
-        self._batch_size.observe(len(batch))
         for part in _small_runs_first(batch):
             decisions = await take_in_batch(self._journal, part, now=self._clock())
+            self._observe_lag(part)
             await self._publish(decisions.messages)
             self._alarm.set(decisions.timers)
             await self._admit(decisions.freed)
             self._reused.inc(decisions.reused)
+
+    def _observe_lag(self, committed: Iterable[Incoming]) -> None:
+        for message in committed:
+            if (seconds := seconds_since_sent(message)) is not None:
+                self._lag.observe(seconds)
 
     async def _publish(self, messages: Sequence[Message]) -> None:
         await self._publisher.publish_all(message for message in messages if not isinstance(message, NodeAbandon))
@@ -70,6 +86,8 @@ class Orchestrator:
                 self._publisher.publish_unawaited(message)
             elif isinstance(message, RunFinished):
                 self._finished.labels(message.status).inc()
+            elif isinstance(message, NodeRetrying):
+                self._retries.labels(message.node_type, message.error.code).inc()
 
     async def _admit(self, keys: Iterable[str]) -> None:
         """Let runs begin whose turn has come; where that fails, the reconciler does it."""

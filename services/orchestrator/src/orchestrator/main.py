@@ -23,8 +23,9 @@ from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
 from shared.messaging.publisher import open_publisher
 from shared.messaging.queries import query_broker
-from shared.service import Check, Service, health_app, new_registry, run
+from shared.service import Check, Service, health_app, run
 from shared.settings import Settings
+from shared.telemetry.metrics import new_registry
 from shared.topology import COMMANDS_QUEUE, DEAD_JOBS_QUEUE, RESULTS_QUEUE, WHY_QUEUE
 
 NAME = "orchestrator"
@@ -39,20 +40,25 @@ log = get_logger(__name__)
 async def create_service(settings: Settings) -> AsyncGenerator[Service]:
     """Yield the running orchestrator; on leaving, the batch in hand is finished."""
     amqp_url, patience = settings.require("amqp_url"), settings.startup_timeout
-    registry = new_registry()
+    registry = new_registry(NAME)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             connect_database(settings.require("database_url"), name=NAME, patience=patience, schema=NAME)
         )
-        publisher = await stack.enter_async_context(open_publisher(amqp_url, app_id=NAME, patience=patience))
+        publisher = await stack.enter_async_context(
+            open_publisher(amqp_url, app_id=NAME, patience=patience, registry=registry)
+        )
         connection = await stack.enter_async_context(connect(amqp_url, name=f"{NAME} consumer", patience=patience))
         journal, admission = Journal(database), Admission(database)
         alarm, gauge = Alarm(publisher), QueueGauge(connection)
-        reconciler = Reconciler(journal, admission, publisher, alarm, depth=gauge.depth)
+        reconciler = Reconciler(journal, admission, publisher, alarm, depth=gauge.depth, registry=registry)
         consumer = BatchConsumer[Incoming](
             await connection.channel(),
             {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result, DEAD_JOBS_QUEUE: read_job},
             Orchestrator(journal, admission, publisher, alarm, registry).handle,
+            name=NAME,
+            is_source=True,
+            registry=registry,
         )
         await consumer.start()
         stack.push_async_callback(consumer.stop)

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from prometheus_client import CollectorRegistry, Gauge
 from structlog import get_logger
 
 from orchestrator.admission import Admission
@@ -47,6 +48,7 @@ class Reconciler:
         alarm: SetsTimers,
         *,
         depth: Depth,
+        registry: CollectorRegistry | None = None,
         clock: Clock = utc_now,
     ) -> None:
         self._journal = journal
@@ -55,6 +57,11 @@ class Reconciler:
         self._alarm = alarm
         self._depth = depth
         self._clock = clock
+        self._open_runs = Gauge(
+            "weft_open_runs",
+            "Runs that have not ended, on whatever replica, as of the last sweep",
+            registry=registry or CollectorRegistry(),
+        )
         self._missed: dict[str, datetime] = {}
         self._depths: dict[str, int] = {}
 
@@ -73,6 +80,7 @@ class Reconciler:
         seen = self._missed
         self._missed, self._depths = {}, {}
         run_ids = await self._journal.unfinished()
+        self._open_runs.set(len(run_ids))
         for start in range(0, len(run_ids), SWEEP_BATCH):
             await self._look_at(run_ids[start : start + SWEEP_BATCH], seen)
 

@@ -1,8 +1,10 @@
 """From events to tables, and from queries to answers."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from faststream.rabbit import RabbitMessage, RabbitResponse
+from prometheus_client import CollectorRegistry, Histogram
 from pydantic import TypeAdapter, ValidationError
 from structlog import get_logger
 
@@ -28,6 +30,7 @@ from shared.contracts.queries import (
 )
 from shared.database import Database
 from shared.messaging.publisher import CONTENT_TYPE
+from shared.telemetry.metrics import SECONDS
 
 _read_query = TypeAdapter[HistoryQuery](Query).validate_json
 
@@ -37,12 +40,21 @@ log = get_logger(__name__)
 class EventHandler:
     """Merges batches of events into the tables; when `handle` returns, they are committed."""
 
-    def __init__(self, repository: RunRepository) -> None:
+    def __init__(self, repository: RunRepository, registry: CollectorRegistry | None = None) -> None:
         self._repository = repository
+        self._lag = Histogram(
+            "weft_history_lag_seconds",
+            "Time between what an event tells of and the commit of its record",
+            buckets=SECONDS,
+            registry=registry or CollectorRegistry(),
+        )
 
     async def handle(self, batch: Sequence[AnyEvent]) -> None:
         """Merge a batch; raise UnavailableError while the database is away."""
         await self._repository.merge(told_by(batch))
+        now = datetime.now(UTC)
+        for event in batch:
+            self._lag.observe(max(0.0, (now - event.at).total_seconds()))
 
 
 class QueryHandler:

@@ -11,8 +11,9 @@ from shared.database import connect_database
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
 from shared.messaging.queries import query_broker
-from shared.service import Check, Service, health_app, new_registry, run
+from shared.service import Check, Service, health_app, run
 from shared.settings import Settings
+from shared.telemetry.metrics import new_registry
 from shared.topology import HISTORY_QUEUE, QUERIES_QUEUE
 
 NAME = "run_tracker"
@@ -22,13 +23,18 @@ NAME = "run_tracker"
 async def create_service(settings: Settings) -> AsyncGenerator[Service]:
     """Yield the running tracker; on leaving, the batch in hand is finished."""
     url, patience = settings.require("amqp_url"), settings.startup_timeout
+    registry = new_registry(NAME)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             connect_database(settings.require("database_url"), name=NAME, patience=patience, schema=NAME)
         )
         connection = await stack.enter_async_context(connect(url, name=NAME, patience=patience))
         consumer = BatchConsumer[Event](
-            await connection.channel(), {HISTORY_QUEUE: read_event}, EventHandler(RunRepository(database)).handle
+            await connection.channel(),
+            {HISTORY_QUEUE: read_event},
+            EventHandler(RunRepository(database), registry).handle,
+            name=NAME,
+            registry=registry,
         )
         await consumer.start()
         stack.push_async_callback(consumer.stop)
@@ -36,9 +42,7 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         await broker.start()
         stack.push_async_callback(broker.stop)
         checks = [Check("database", database.answers), Check("consumer", consumer.is_alive)]
-        yield Service(
-            health_app(checks, new_registry()), background=(consumer.failure, Partitions(database).keep_ahead)
-        )
+        yield Service(health_app(checks, registry), background=(consumer.failure, Partitions(database).keep_ahead))
 
 
 def main() -> None:

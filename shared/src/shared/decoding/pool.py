@@ -9,6 +9,7 @@ from structlog import get_logger
 from shared.decoding.limits import MEMORY_IS_LIMITED, Limits
 from shared.decoding.picture import Picture, Work
 from shared.decoding.process import CONTEXT, Decoder
+from shared.telemetry.tracing import spanning
 from shared.threads import run_in_stoppable_thread, run_in_thread
 
 log = get_logger(__name__)
@@ -51,7 +52,10 @@ class DecoderPool:
         """
         decoder = await self._free.get()
         try:
-            return await run_in_stoppable_thread(decoder.stop, decoder.work, work, data)
+            with spanning("decode") as span:
+                picture = await run_in_stoppable_thread(decoder.stop, decoder.work, work, data)
+                span.set_attribute("process.pid", decoder.pid)
+            return picture
         finally:
             self._free.put_nowait(Decoder(self._limits) if decoder.is_spent else decoder)
             if decoder.is_spent:

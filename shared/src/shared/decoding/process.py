@@ -48,6 +48,11 @@ class Decoder:
         """Whether another is to take its place: it has ended, or had better."""
         return self._stopped or self._pictures >= RETIRE_AFTER
 
+    @property
+    def pid(self) -> int:
+        """The id of the process; 0 while there is none."""
+        return (self._process and self._process.pid) or 0
+
     def start(self) -> None:
         """Return when the process is ready.
 

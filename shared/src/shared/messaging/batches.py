@@ -11,15 +11,18 @@ from typing import Generic, TypeVar
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError
+from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 from structlog import get_logger
 
 from shared import topology
+from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError
-from shared.messaging.consumer_watch import Consumer, ConsumerWatch
+from shared.messaging.consumer_watch import Consumer, ConsumerWatch, count_lost
 from shared.messaging.settling import settle
+from shared.telemetry.batches import BatchTelemetry
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Message)
 
 MAX_BATCH = 200
 FIRST_PAUSE = 0.1  # seconds between attempts while something that is needed is away; doubles up to the last
@@ -35,14 +38,16 @@ class Delivery(Generic[T]):
 
     content: T
     incoming: AbstractIncomingMessage
+    queue: str
 
 
 class BatchConsumer(Generic[T]):
     """Hands batches from several queues to one handler, in the order of arrival.
 
-    `readers` gives for each queue how to decode its messages. The handler returns when all effects of the batch
-    are safe; only then is the batch acknowledged. Guaranteed: a message that cannot be decoded, or that alone
-    makes the handler fail, goes to its dead-letter queue and its neighbours do not; while the handler raises
+    `readers` gives for each queue how to decode its messages; `name` is what metrics and traces call the consumer; it
+    `is_source` if other messages follow from those that it handles. The handler returns when all effects of the batch
+    are safe; only then is the batch acknowledged. Guaranteed: a message that cannot be decoded, or that alone makes
+    the handler fail, goes to its dead-letter queue and its neighbours do not; while the handler raises
     UnavailableError the batch is kept and tried again; nothing is acknowledged before its effect. A queue that was
     deleted is consumed again once it is there again, or `failure` raises; see `ConsumerWatch`.
     """
@@ -53,8 +58,13 @@ class BatchConsumer(Generic[T]):
         readers: Mapping[str, Callable[[bytes], T]],
         handle: Callable[[Sequence[T]], Awaitable[None]],
         *,
+        name: str = "batches",
+        is_source: bool = False,
+        registry: CollectorRegistry | None = None,
         watch: Callable[[Sequence[Consumer]], ConsumerWatch] = ConsumerWatch,
     ) -> None:
+        self._registry = registry or CollectorRegistry()
+        self._telemetry = BatchTelemetry[T](name, self._registry, is_source=is_source)
         self._channel = channel
         self._readers = readers
         self._handle = handle
@@ -74,6 +84,7 @@ class BatchConsumer(Generic[T]):
             tag = await queue.consume(self._receiver(name))
             self._consumers[tag] = queue
         self._watch = self._make_watch([(queue, tag) for tag, queue in self._consumers.items()])
+        count_lost(self._watch, self._registry)
         self._loop = asyncio.create_task(self._run(), name="batches")
 
     async def stop(self) -> None:
@@ -140,7 +151,7 @@ class BatchConsumer(Generic[T]):
         deliveries: list[Delivery[T]] = []
         for queue, incoming in batch:
             try:
-                deliveries.append(Delivery(self._readers[queue](incoming.body), incoming))
+                deliveries.append(Delivery(self._readers[queue](incoming.body), incoming, queue))
             except ValidationError as err:
                 await self._dead_letter(incoming, f"cannot be read: {err.error_count()} fields do not fit")
         return deliveries
@@ -153,7 +164,8 @@ class BatchConsumer(Generic[T]):
         if not deliveries:
             return
         try:
-            await self._handle_patiently(deliveries)
+            with self._telemetry.handling(deliveries):
+                await self._handle_patiently(deliveries)
         except UnavailableError:
             raise
         except Exception as err:

@@ -7,12 +7,15 @@ alive that does nothing.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from aio_pika.abc import AbstractQueue
 from aio_pika.exceptions import AMQPError
 from aiormq import Channel
 from aiormq.exceptions import ChannelInvalidStateError, ChannelNotFoundEntity
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 from structlog import get_logger
 
 from shared.contracts.errors import unavailable
@@ -48,6 +51,7 @@ class ConsumerWatch:
         self._interval = interval
         self._patience = patience
         self._missing: tuple[str, ...] = ()
+        self.lost = 0  # how often consumers were found missing that had been there
 
     async def passes(self) -> bool:
         """Tell whether all consumers were there at the last look."""
@@ -73,6 +77,7 @@ class ConsumerWatch:
     async def _look(self) -> None:
         found = await asyncio.gather(*(self._is_missing(queue, tag) for queue, tag in self._consumers))
         missing = tuple(queue.name for (queue, _), gone in zip(self._consumers, found, strict=True) if gone)
+        self.lost += len(set(missing) - set(self._missing))
         if missing != self._missing:
             log.warning("consumers are missing" if missing else "all consumers are back", queues=missing)
         self._missing = missing
@@ -92,6 +97,19 @@ class ConsumerWatch:
         except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
             log.info("a consumer could not be looked at", queue=queue.name, reason=str(err) or type(err).__name__)
             return False
+
+
+def count_lost(watch: ConsumerWatch, registry: CollectorRegistry) -> None:
+    """Have a service's metrics say how often it lost consumers."""
+    registry.register(_LostConsumers(watch))
+
+
+class _LostConsumers(Collector):
+    def __init__(self, watch: ConsumerWatch) -> None:
+        self._watch = watch
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        yield CounterMetricFamily("weft_consumers_lost", "Consumers that went missing", value=self._watch.lost)
 
 
 async def _consumers_at_broker(channel: Channel, queue: str) -> int:

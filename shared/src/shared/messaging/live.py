@@ -19,10 +19,11 @@ from aio_pika.abc import (
     AbstractRobustQueue,
 )
 from aio_pika.exceptions import AMQPError, ChannelClosed
+from prometheus_client import CollectorRegistry
 from structlog import get_logger
 
 from shared.contracts.errors import unavailable
-from shared.messaging.consumer_watch import Consumer, ConsumerWatch
+from shared.messaging.consumer_watch import Consumer, ConsumerWatch, count_lost
 from shared.topology import LIVE_STREAM
 
 PREFETCH = 2_000  # messages
@@ -73,7 +74,7 @@ class EventFeed:
         watch: Watch,
     ) -> None:
         self._queue = queue
-        self._watch = watch
+        self._watch = watch([(queue, None)])
         self._receive, self._on_gap = receive, on_gap
         self._next: int | None = None  # the position that is expected; None before the first event
         self._target = -1 if tail is None else tail
@@ -106,12 +107,16 @@ class EventFeed:
             await feed._catch_up()
         return feed
 
+    def count_lost(self, registry: CollectorRegistry) -> None:
+        """Have a service's metrics say how often the stream gave nothing any more."""
+        count_lost(self._watch, registry)
+
     async def run(self) -> None:
         """Read again from where reading stopped, whenever the connection came back; until cancelled.
 
         Raises UnavailableError `consumer_lost` where the stream gives nothing any more.
         """
-        watching = asyncio.create_task(self._watch([(self._queue, None)]).run())
+        watching = asyncio.create_task(self._watch.run())
         returning = asyncio.create_task(self._return())
         try:
             ended, _ = await asyncio.wait([watching, returning], return_when=asyncio.FIRST_COMPLETED)

@@ -11,6 +11,7 @@ import aio_pika
 import aiormq
 from aio_pika.abc import AbstractRobustChannel
 from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+from prometheus_client import CollectorRegistry, Histogram
 from structlog import get_logger
 
 from shared import topology
@@ -20,6 +21,10 @@ from shared.contracts.errors import UnavailableError, invalid, unavailable
 from shared.contracts.events import NodeProgress
 from shared.messaging.connection import connect
 from shared.messaging.dead_letters import Letter
+from shared.messaging.sending_time import HEADER, in_milliseconds
+from shared.telemetry.messages import publishing
+from shared.telemetry.metrics import SECONDS
+from shared.telemetry.propagation import inject
 
 CONTENT_TYPE = "application/json"
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024  # RabbitMQ 4 takes 16 MiB
@@ -55,13 +60,17 @@ def to_amqp(message: Message, *, app_id: str) -> aio_pika.Message:
             where=message.message_id,
             fix="pass less text from node to node",
         )
+    now = datetime.now(UTC)
+    headers: dict[str, int | str] = {HEADER: in_milliseconds(now)}
+    inject(headers)
     return aio_pika.Message(
         body,
+        headers=dict(headers),
         message_id=message.message_id,
         correlation_id=str(message.run_id),
         type=message.kind_name(),
         content_type=CONTENT_TYPE,
-        timestamp=datetime.now(UTC),
+        timestamp=now,
         app_id=app_id,
         delivery_mode=_TRANSIENT if isinstance(message, NodeProgress) else _PERSISTENT,
     )
@@ -93,11 +102,19 @@ class Publisher:
         *,
         app_id: str,
         address: Address = topology.address,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self._channel = channel
         self._unconfirmed = unconfirmed
         self._app_id = app_id
         self._address = address
+        self._seconds = Histogram(
+            "weft_publish_seconds",
+            "Time until the broker confirmed a message",
+            ["exchange"],
+            buckets=SECONDS,
+            registry=registry or CollectorRegistry(),
+        )
         self._in_flight: dict[str, asyncio.Future[None]] = {}
         self._sending = asyncio.Semaphore(MAX_UNCONFIRMED)
         self._unawaited: set[asyncio.Task[None]] = set()
@@ -108,9 +125,10 @@ class Publisher:
 
         Raises InvalidInputError `message_too_large`.
         """
-        mandatory = not isinstance(message, NodeAbandon)
-        content = partial(to_amqp, message, app_id=self._app_id)
-        await self._publish_once(message.message_id, content, self._address(message), mandatory=mandatory)
+        where, mandatory = self._address(message), not isinstance(message, NodeAbandon)
+        with publishing(message, *where):
+            content = partial(to_amqp, message, app_id=self._app_id)
+            await self._publish_once(message.message_id, content, where, mandatory=mandatory)
 
     async def republish(self, letter: Letter) -> None:
         """Return once a dead letter is safe where it had been published to, as it was; raise as `publish` does."""
@@ -139,7 +157,7 @@ class Publisher:
         try:
             # The patience with one message begins when it is sent, not while thousands are before it.
             async with self._sending:
-                await self._publish_confirmed(content, *where, mandatory=mandatory)
+                await self._publish_confirmed(content, where, mandatory=mandatory)
         finally:
             del self._in_flight[identity]
             done.set_result(None)
@@ -185,27 +203,17 @@ class Publisher:
                 await exchange.publish(to_amqp(message, app_id=self._app_id), routing_key, mandatory=False)
 
     async def _publish_confirmed(
-        self, make: Callable[[], aio_pika.Message], exchange_name: str, routing_key: str, *, mandatory: bool
+        self, make: Callable[[], aio_pika.Message], where: tuple[str, str], *, mandatory: bool
     ) -> None:
+        exchange, routing_key = where
         try:
-            async with asyncio.timeout(PUBLISH_TIMEOUT):
-                channel = await self._channel.get_underlay_channel()
-                assert isinstance(channel, aiormq.Channel)
-                content = make()
-                # Not waited for until it is written: the next one would have to wait as long, and each in a packet of
-                # its own. What keeps publishers back is the number of messages that are not confirmed.
-                await channel.basic_publish(
-                    content.body,
-                    exchange=exchange_name,
-                    routing_key=routing_key,
-                    properties=content.properties,
-                    mandatory=mandatory,
-                    wait=False,
-                )
+            with self._seconds.labels(exchange).time():
+                async with asyncio.timeout(PUBLISH_TIMEOUT):
+                    await self._send(make(), exchange, routing_key, mandatory=mandatory)
         except PublishError as err:
             raise unavailable(
                 "unroutable",
-                f"no queue is bound for {routing_key!r} on exchange {exchange_name!r}",
+                f"no queue is bound for {routing_key!r} on exchange {exchange!r}",
                 where="WEFT_AMQP_URL",
                 fix="declare the topology: weft setup",
             ) from err
@@ -217,10 +225,32 @@ class Publisher:
                 fix="look at the broker's alarms and connections",
             ) from err
 
+    async def _send(self, content: aio_pika.Message, exchange: str, routing_key: str, *, mandatory: bool) -> None:
+        """Return once the broker has confirmed the message.
+
+        Not once it is written, which the next one would have to wait for, too: each would get a packet of its own. What
+        holds publishers back is the number of messages that are not confirmed.
+        """
+        channel = await self._channel.get_underlay_channel()
+        assert isinstance(channel, aiormq.Channel)
+        await channel.basic_publish(
+            content.body,
+            exchange=exchange,
+            routing_key=routing_key,
+            properties=content.properties,
+            mandatory=mandatory,
+            wait=False,
+        )
+
 
 @asynccontextmanager
 async def open_publisher(
-    url: str, *, app_id: str, patience: float, address: Address = topology.address
+    url: str,
+    *,
+    app_id: str,
+    patience: float,
+    address: Address = topology.address,
+    registry: CollectorRegistry | None = None,
 ) -> AsyncGenerator[Publisher]:
     """Yield a publisher on a connection of its own; what it still has in flight is waited for at the end."""
     async with connect(url, name=f"{app_id} publisher", patience=patience) as connection:
@@ -228,6 +258,6 @@ async def open_publisher(
         assert isinstance(channel, AbstractRobustChannel)
         unconfirmed = await connection.channel(publisher_confirms=False)
         assert isinstance(unconfirmed, AbstractRobustChannel)
-        publisher = Publisher(channel, unconfirmed, app_id=app_id, address=address)
+        publisher = Publisher(channel, unconfirmed, app_id=app_id, address=address, registry=registry)
         yield publisher
         await publisher.drain()

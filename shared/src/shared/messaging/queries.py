@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable
 
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue, RabbitResponse
+from opentelemetry import trace
 
 from shared.messaging.bodies import raw_body
 from shared.messaging.connection import RECONNECT_SECONDS
 from shared.settings import Settings
+from shared.telemetry.messages import taken
 
 CONCURRENT_QUERIES = 16
 
@@ -34,5 +36,10 @@ def query_broker(
         ack_policy=AckPolicy.ACK,
         decoder=raw_body,
     )
-    subscriber(handle)
+
+    async def answer(delivery: RabbitMessage) -> RabbitResponse | None:
+        with trace.use_span(taken(delivery.raw_message, queue), end_on_exit=True, record_exception=False):
+            return await handle(delivery)
+
+    subscriber(answer)
     return broker

@@ -16,6 +16,8 @@ from aio_pika.exceptions import AMQPError, PublishError
 from shared.contracts.errors import UnavailableError, unavailable
 from shared.contracts.queries import AnyQuery
 from shared.messaging.publisher import CONTENT_TYPE
+from shared.telemetry.messages import asking
+from shared.telemetry.propagation import inject
 from shared.topology import QUERIES
 
 
@@ -37,7 +39,10 @@ class Requests:
 
     async def ask(self, query: AnyQuery, queue: str, *, patience: float) -> bytes:
         """Return the reply; raise UnavailableError `no_answer` if none comes within `patience` seconds."""
-        message = self._to_amqp(query, patience)
+        with asking(queue):
+            return await self._ask(self._to_amqp(query, patience), queue, patience)
+
+    async def _ask(self, message: aio_pika.Message, queue: str, patience: float) -> bytes:
         assert message.correlation_id
         self._waiting[message.correlation_id] = answer = asyncio.get_running_loop().create_future()
         try:
@@ -62,8 +67,11 @@ class Requests:
 
     def _to_amqp(self, query: AnyQuery, patience: float) -> aio_pika.Message:
         identity = str(uuid4())
+        headers: dict[str, str] = {}
+        inject(headers)
         return aio_pika.Message(
             query.to_json(),
+            headers=dict(headers),
             message_id=identity,
             correlation_id=identity,
             reply_to=self._replies,

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from opentelemetry import trace
+from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 from structlog import get_logger
 
@@ -22,8 +23,11 @@ from shared.contracts.run_options import Lane
 from shared.messaging.batches import FIRST_PAUSE, LAST_PAUSE
 from shared.messaging.publisher import MessagePublisher
 from shared.messaging.settling import settle
+from shared.telemetry.messages import work_on
+from shared.telemetry.tracing import mark_failed
 from shared.worker.admission import Admission, AdmitAll, Release
 from shared.worker.backlog import IsWanted
+from shared.worker.metrics import JobMetrics
 from shared.worker.outcomes import (
     Body,
     Execution,
@@ -31,6 +35,7 @@ from shared.worker.outcomes import (
     Permanent,
     Result,
     Retryable,
+    Succeeded,
     met_defect,
     result_event,
     timed_out,
@@ -94,25 +99,21 @@ class JobRunner:
         self._abandoned: OrderedDict[Attempt, None] = OrderedDict()
         self._handling: set[asyncio.Task[None]] = set()
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._seconds = Histogram(
-            "weft_job_seconds", "Time that the body of a job took", ["node_type", "outcome"], registry=registry
-        )
-        self._stopped = Counter(
-            "weft_jobs_abandoned", "Jobs that were stopped before their end", ["node_type"], registry=registry
-        )
+        self._metrics = JobMetrics(registry)
 
-    def receive(self, delivery: Delivery, lane: Lane, sent_at: datetime | None = None) -> None:
-        """Take charge of a job of a lane."""
+    def receive(self, delivery: Delivery, lane: Lane, sent_at: datetime | None = None) -> asyncio.Task[None]:
+        """Take charge of a job of a lane; the task ends when it is settled."""
         handling = asyncio.create_task(self._handle(delivery, lane, sent_at))
         self._handling.add(handling)
         handling.add_done_callback(self._handling.discard)
+        return handling
 
     def abandon(self, command: NodeAbandon) -> None:
         """Stop an attempt; one that is not known yet will not be begun. One that has ended is told all the same."""
         attempt = _attempt(command)
         self._forget_about(attempt)
         if (work := self._work.pop(attempt, None)) and work.cancel():
-            self._stopped.labels(command.node_type).inc()
+            self._metrics.abandoned(command.node_type)
 
     async def stop(self, patience: float) -> None:
         """Begin no more jobs: those that wait for a slot go back to their queues, those under way are finished.
@@ -133,10 +134,9 @@ class JobRunner:
         """Decode, do, publish, acknowledge; what cannot be is dead-lettered."""
         try:
             job = read_job(delivery.body)
-            if self._is_wanted and not await self._is_wanted(job, sent_at):
-                self._forget_about(_attempt(job))
-            if reply := await self._do_once(job, lane):
-                await self._publish_patiently(reply)
+            work_on(job)
+            with self._metrics.in_hand(job.node_type).track_inprogress():
+                await self._do_and_tell(job, lane, sent_at)
         except ValidationError as err:
             log.error("dead-lettered", message_id=delivery.message_id, problems=err.error_count())  # noqa: TRY400 - the input must not be logged
             return await settle(delivery.reject(), delivery.message_id)
@@ -145,20 +145,26 @@ class JobRunner:
             return await settle(delivery.reject(), delivery.message_id)
         return await settle(delivery.ack(), delivery.message_id)
 
+    async def _do_and_tell(self, job: NodeExecute, lane: Lane, sent_at: datetime | None) -> None:
+        if self._is_wanted and not await self._is_wanted(job, sent_at):
+            self._forget_about(_attempt(job))
+        if reply := await self._do_once(job, lane, sent_at):
+            await self._publish_patiently(reply)
+
     def _forget_about(self, attempt: Attempt) -> None:
         """Have an attempt not begun, and no result of it told; the last `REMEMBERED_ABANDONED` are."""
         self._abandoned[attempt] = None
         if len(self._abandoned) > REMEMBERED_ABANDONED:
             self._abandoned.popitem(last=False)
 
-    async def _do_once(self, job: NodeExecute, lane: Lane) -> Result | NodeExecute | None:
+    async def _do_once(self, job: NodeExecute, lane: Lane, sent_at: datetime | None) -> Result | NodeExecute | None:
         """Return what must be published before the job is acknowledged; None if its attempt was abandoned."""
         attempt = _attempt(job)
         if attempt in self._abandoned:
             return None
         work = self._work.get(attempt)
         if work is None:
-            work = self._work[attempt] = asyncio.create_task(self._do(job, lane))
+            work = self._work[attempt] = asyncio.create_task(self._do(job, lane, sent_at))
             self._forget_oldest()
         # Not awaited itself: who waits for a repetition must not be able to cancel the job for the others.
         await asyncio.wait([work])
@@ -170,7 +176,7 @@ class JobRunner:
             if oldest:
                 del self._work[oldest]
 
-    async def _do(self, job: NodeExecute, lane: Lane) -> Result | NodeExecute:
+    async def _do(self, job: NodeExecute, lane: Lane, sent_at: datetime | None) -> Result | NodeExecute:
         try:
             await self._slots.acquire(lane)
         except SlotsClosedError:
@@ -178,6 +184,7 @@ class JobRunner:
         release = await self._admitted(job, lane)
         if release is None:
             return self._back(job, lane)
+        self._metrics.begun(job.node_type, sent_at)
         body = asyncio.create_task(self._run_body(job))
         # The slot is free when the body has really ended: the thread of a crop cannot be stopped, and would else run
         # beside that of the next job. The job itself is over at once, by its timeout or because it was abandoned, and
@@ -228,7 +235,9 @@ class JobRunner:
                 telling.cancel()
         outcome = _outcome_of(body, job) if ended else timed_out(job)
         seconds = time.perf_counter() - started
-        self._seconds.labels(job.node_type, type(outcome).__name__).observe(seconds)
+        self._metrics.ended(job.node_type, type(outcome).__name__, seconds)
+        if not isinstance(outcome, Succeeded):
+            mark_failed(trace.get_current_span(), outcome.problem.code)
         return result_event(job, outcome, Execution(self._name, started_at, datetime.now(UTC), seconds))
 
     def _tell_started(self, job: NodeExecute, started_at: datetime) -> None:

@@ -5,15 +5,17 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from aio_pika.abc import AbstractQueue, AbstractRobustChannel, AbstractRobustConnection
+from prometheus_client import CollectorRegistry
 
 from shared.assets import AssetStore
 from shared.contracts.node_type import NodeType
 from shared.messaging.connection import connect
-from shared.messaging.consumer_watch import Consumer, ConsumerWatch
+from shared.messaging.consumer_watch import Consumer, ConsumerWatch, count_lost
 from shared.messaging.publisher import open_publisher
 from shared.messaging.requests import Requests
-from shared.service import Check, Service, health_app, new_registry, run
+from shared.service import Check, Service, health_app, run
 from shared.settings import Settings
+from shared.telemetry.metrics import new_registry
 from shared.topology import worker_address
 from shared.worker.admission import Admission
 from shared.worker.backlog import Backlog
@@ -38,21 +40,22 @@ async def worker_service(
     *,
     checks: Sequence[Check] = (),
     admission: Admission | None = None,
+    registry: CollectorRegistry | None = None,
     watch: Callable[[Sequence[Consumer]], ConsumerWatch] = ConsumerWatch,
 ) -> AsyncGenerator[Service]:
     """Yield the service that executes the jobs of a node type, `concurrency` of them at a time.
 
     On leaving, no new job is begun and those under way are finished, for `settings.shutdown_timeout` seconds.
     `checks` are what the function needs to be ready, besides broker and asset store; `admission` says which jobs may
-    be begun, and which wait in their queues.
+    be begun, and which wait in their queues; `registry` holds metrics of the function's own.
     """
     url = settings.require("amqp_url")
     assets = AssetStore.from_url(settings.require("assets_url"))
     await assets.check()
-    registry = new_registry()
     name, patience = f"{node_type.name}_worker", settings.startup_timeout
+    registry = registry or new_registry(name)
     async with (
-        open_publisher(url, app_id=name, patience=patience, address=worker_address) as publisher,
+        open_publisher(url, app_id=name, patience=patience, address=worker_address, registry=registry) as publisher,
         connect(url, name=f"{name} queries", patience=patience) as querying,
         connect(url, name=name, patience=patience) as consuming,
     ):
@@ -64,6 +67,7 @@ async def worker_service(
         subscriptions = Subscriptions(consuming, node_type, runner, concurrency=concurrency)
         async with _consuming(subscriptions, runner, backlog, settings.shutdown_timeout) as queues:
             consumers = watch([(queue, None) for queue in queues])
+            count_lost(consumers, registry)
             all_checks = [Check("broker", subscriptions.is_connected), Check("consumers", consumers.passes), *checks]
             yield Service(health_app(all_checks, registry), background=[consumers.run])
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue, AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError, ChannelClosed
+from opentelemetry import trace
 from pydantic import ValidationError
 from structlog import get_logger
 
@@ -15,6 +16,8 @@ from shared.contracts.errors import unavailable
 from shared.contracts.node_type import NodeType
 from shared.contracts.run_options import Lane
 from shared.messaging.batches import CANCEL_TIMEOUT
+from shared.messaging.sending_time import sent_at
+from shared.telemetry.messages import taken
 from shared.worker.jobs import JobRunner
 from shared.worker.slots import share
 
@@ -74,11 +77,16 @@ class Subscriptions:
                 log.info("consumer was gone already", reason=str(err) or type(err).__name__)
 
     async def _take_jobs(self, lane: Lane) -> None:
+        queue = self._node_type.job_queue(lane)
+
         async def receive(incoming: AbstractIncomingMessage) -> None:
-            self._runner.receive(incoming, lane, incoming.timestamp)
+            span = taken(incoming, queue)
+            with trace.use_span(span):
+                handling = self._runner.receive(incoming, lane, sent_at(incoming))
+            handling.add_done_callback(lambda _: span.end())
 
         channel = await self._channel(prefetch=share(lane, self._concurrency))
-        await self._consume(await topology.check_queue(channel, self._node_type.job_queue(lane)), receive)
+        await self._consume(await topology.check_queue(channel, queue), receive)
 
     async def _hear_abandonments(self, on_hearing: Callable[[], None]) -> None:
         async def receive(incoming: AbstractIncomingMessage) -> None:

@@ -35,6 +35,11 @@ class Breaker:
         # Nobody knows how long the probe takes.
         return left if self._probe is None else max(left, self._pause / 2)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are not let through, or one only, to try whether the provider is back."""
+        return self._opened_at is not None
+
     def begin(self) -> int:
         """Let a call through, which may be done while `wait` is 0; return its number."""
         assert self.wait == 0, "the circuit is open"

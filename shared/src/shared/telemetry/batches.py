@@ -1,0 +1,150 @@
+"""What is measured and traced of batches, and what is known of the batch in hand by those who handle it.
+
+The latter is kept in the context and not handed over: who decides what follows from a message has no use for it.
+"""
+
+import time
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Generic, Protocol, TypeVar
+
+from aio_pika.abc import AbstractIncomingMessage
+from opentelemetry import trace
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import Link, Span, SpanKind
+from prometheus_client import CollectorRegistry, Histogram
+
+from shared.contracts.envelope import Message
+from shared.messaging.sending_time import sent_at
+from shared.telemetry.metrics import SECONDS
+from shared.telemetry.names import SYSTEM, attributes_of, delivery_attributes
+from shared.telemetry.propagation import extract, span_context
+from shared.telemetry.tracing import TRACER, is_tracing, spanning
+
+M_co = TypeVar("M_co", bound=Message, covariant=True)
+
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200)
+
+
+class Delivered(Protocol[M_co]):
+    """A decoded message, and how it came."""
+
+    @property
+    def content(self) -> M_co:
+        """The message."""
+        ...
+
+    @property
+    def incoming(self) -> AbstractIncomingMessage:
+        """Its delivery."""
+        ...
+
+    @property
+    def queue(self) -> str:
+        """The queue that it was in."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The batch in hand: by message id when its messages were sent, and in which contexts what follows is sent."""
+
+    sent: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    contexts: dict[str, Context] = field(default_factory=dict[str, Context])
+
+
+_NO_BATCH = _Batch()
+_current: ContextVar[_Batch] = ContextVar("batch")
+
+
+def seconds_since_sent(message: Message) -> float | None:
+    """Return how long ago a message of the batch in hand was sent; None where that is not known."""
+    sent = _current.get(_NO_BATCH).sent.get(message.message_id)
+    return None if sent is None else max(0.0, (datetime.now(UTC) - sent).total_seconds())
+
+
+def follow(cause: Message, following: Iterable[Message]) -> None:
+    """Note that messages follow from one of the batch in hand: they are sent in its context."""
+    contexts = _current.get(_NO_BATCH).contexts
+    if context := contexts.get(cause.message_id):
+        for message in following:
+            contexts.setdefault(message.message_id, context)
+
+
+def context_of(message: Message) -> Context:
+    """Return the context of the message that this one follows from; the current one if it follows from none."""
+    return _current.get(_NO_BATCH).contexts.get(message.message_id) or get_current()
+
+
+class BatchTelemetry(Generic[M_co]):
+    """Measures and traces the batches of a consumer.
+
+    A batch is a trace of its own, with links to where its messages come from. If other messages follow from these
+    (`is_source`), each has a span besides, in its own trace, so that this is whole.
+    """
+
+    def __init__(self, consumer: str, registry: CollectorRegistry, *, is_source: bool = False) -> None:
+        sizes = Histogram("weft_batch_messages", "Messages per batch", ["consumer"], buckets=_SIZES, registry=registry)
+        seconds = Histogram(
+            "weft_batch_seconds", "Time to handle a batch", ["consumer"], buckets=SECONDS, registry=registry
+        )
+        self._sizes, self._seconds = sizes.labels(consumer), seconds.labels(consumer)
+        self._consumer, self._is_source = consumer, is_source
+
+    @contextmanager
+    def handling(self, deliveries: Sequence[Delivered[M_co]]) -> Generator[None]:
+        """Measure the handling of a batch, during which it is the one in hand."""
+        self._sizes.observe(len(deliveries))
+        started = time.perf_counter()
+        batch = _batch(deliveries)
+        token = _current.set(batch)
+        try:
+            with self._tracing(deliveries, batch):
+                yield
+        finally:
+            _current.reset(token)
+            self._seconds.observe(time.perf_counter() - started)
+
+    @contextmanager
+    def _tracing(self, deliveries: Sequence[Delivered[M_co]], batch: _Batch) -> Generator[None]:
+        if not is_tracing():
+            yield
+            return
+        links = [Link(span_context(context)) for context in batch.contexts.values()]
+        attributes = {**SYSTEM, "messaging.operation.name": "process", "messaging.batch.message_count": len(deliveries)}
+        name = f"batch {self._consumer}"
+        with spanning(name, kind=SpanKind.CONSUMER, context=Context(), attributes=attributes, links=links) as span:
+            spans = [_span(delivery, batch, span) for delivery in deliveries] if self._is_source else []
+            try:
+                yield
+            finally:
+                for one in spans:
+                    one.end()
+
+
+def _batch(deliveries: Sequence[Delivered[Message]]) -> _Batch:
+    batch = _Batch()
+    for delivery in deliveries:
+        message_id = delivery.content.message_id
+        if moment := sent_at(delivery.incoming):
+            batch.sent[message_id] = moment
+        if context := extract(delivery.incoming.headers):
+            batch.contexts[message_id] = context
+    return batch
+
+
+def _span(delivery: Delivered[Message], batch: _Batch, of_batch: Span) -> Span:
+    """Begin the span of a message of a batch; what follows from the message is sent in its context."""
+    message, incoming = delivery.content, delivery.incoming
+    span = TRACER.start_span(
+        f"process {delivery.queue}",
+        batch.contexts.get(message.message_id, Context()),
+        SpanKind.CONSUMER,
+        {**delivery_attributes(incoming, delivery.queue), **attributes_of(message)},
+        [Link(of_batch.get_span_context())],
+    )
+    batch.contexts[message.message_id] = trace.set_span_in_context(span, Context())
+    return span
