@@ -7,7 +7,7 @@ from tests.integration.gateway_fixtures import gateway_process
 
 from shared.contracts.queues import LevelSource, QueuesView
 from shared.messaging.levels import LevelReader
-from shared.topology import QUEUES
+from shared.topology import QUERY_QUEUES, QUEUES
 
 
 def codes(problems):
@@ -86,7 +86,8 @@ async def test_without_the_management_api_amqp_tells_what_it_can(stack, empty_qu
     async with gateway_process(stack.model_copy(update={"management_url": url})) as gateway:
         view = await view_of(gateway.client)
     assert view.source is LevelSource.AMQP
-    assert {(level.ready, level.unacked) for level in view.queues} == {(0, None)}
+    # In a queue of queries the gateway's own question may wait, which nobody is there to answer.
+    assert {(level.ready, level.unacked) for level in view.queues if level.name not in QUERY_QUEUES} == {(0, None)}
     told = [warning.code for warning in view.warnings]
     assert told == (["management_unavailable"] if url else []) + ["no_answer"]
 
