@@ -4,7 +4,8 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from opentelemetry import trace
+from structlog.typing import EventDict, Processor
 
 _NOISY = ("aiormq", "aio_pika", "httpx2", "httpcore2")
 
@@ -30,9 +31,18 @@ def configure_logs(service: str, *, log_format: str, level: str) -> None:
 def _shared_processors() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
+        add_trace_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
+
+
+def add_trace_id(_: object, __: str, line: EventDict) -> EventDict:
+    """Add the id of the current trace to a line, if there is one, be it sampled or not."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        line["trace_id"] = f"{context.trace_id:032x}"
+    return line

@@ -1,4 +1,4 @@
-"""What is measured, traced and logged of requests.
+"""What is measured and traced of requests.
 
 The spans are made here and not by FastAPI or OpenTelemetry's instrumentation: these tell whole URLs, and the links to
 pictures carry a signature in theirs.
