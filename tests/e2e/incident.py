@@ -76,5 +76,7 @@ def older_worker(system: System) -> Generator[None]:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.e2e.older_worker"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
-        yield
-        process.terminate()
+        try:
+            yield
+        finally:
+            process.terminate()

@@ -24,6 +24,7 @@ from shared.logs import configure_logs
 from shared.settings import Settings
 from shared.telemetry.tracing import exporting
 
+KEEP_ALIVE_SECONDS = int(TimedProtocol.head_seconds)
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
@@ -120,6 +121,8 @@ async def serve(settings: Settings, create_service: ServiceFactory) -> None:
             uvicorn.Config(
                 service.http,
                 http=TimedProtocol,
+                # Longer than clients keep idle connections: one that is used again just then would be found closed.
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

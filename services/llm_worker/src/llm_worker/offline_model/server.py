@@ -12,6 +12,7 @@ import uvicorn
 from llm_worker.offline_model.app import create_app
 from llm_worker.offline_model.board import CallBoard
 from shared.contracts.errors import unavailable
+from shared.service import KEEP_ALIVE_SECONDS
 
 _GRACE_SECONDS = 2
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -32,6 +33,7 @@ async def serve(host: str, port: int, *, on_listening: Callable[[str], None]) ->
         log_config=None,
         log_level="error",
         access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = _Server(config, on_started=lambda: on_listening(base_url))
