@@ -21,10 +21,12 @@ from structlog import get_logger
 from shared.contracts.errors import InvalidInputError, WeftError, unavailable
 from shared.http_protocol import TimedProtocol
 from shared.logs import configure_logs
+from shared.redaction import known_secrets
 from shared.settings import Settings
 from shared.telemetry.tracing import exporting
 
 KEEP_ALIVE_SECONDS = int(TimedProtocol.head_seconds)
+EXIT_DEFECT = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
@@ -163,12 +165,16 @@ def errors_in_one_line(name: str) -> Generator[None]:
         sys.exit(EXIT_USAGE if isinstance(err, InvalidInputError) else EXIT_UNAVAILABLE)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except Exception:
+        # Not left to Python, which would show the traceback with whatever secret is in it.
+        log.exception("ended by a defect")
+        sys.exit(EXIT_DEFECT)
 
 
 def run(name: str, create_service: ServiceFactory) -> None:
     """Be the process of a service."""
     with errors_in_one_line(name):
         settings = Settings.load()
-        configure_logs(name, log_format=settings.log_format, level=settings.log_level)
+        configure_logs(name, log_format=settings.log_format, level=settings.log_level, secrets=known_secrets(settings))
         with exporting(name, settings):
             uvloop.run(serve(settings, create_service))

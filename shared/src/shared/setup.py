@@ -11,6 +11,7 @@ from shared.contracts.errors import UnavailableError
 from shared.logs import configure_logs
 from shared.messaging.connection import connect
 from shared.migrations import migrate
+from shared.redaction import known_secrets
 from shared.service import errors_in_one_line
 from shared.settings import Settings
 
@@ -52,7 +53,9 @@ def main() -> None:
     """Run the set-up as a process of its own."""
     with errors_in_one_line("setup"):
         settings = Settings.load()
-        configure_logs("setup", log_format=settings.log_format, level=settings.log_level)
+        configure_logs(
+            "setup", log_format=settings.log_format, level=settings.log_level, secrets=known_secrets(settings)
+        )
         set_up(settings)
 
 

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 from pydantic import TypeAdapter
 
+from shared.contracts.base import QUIET
 from shared.contracts.values import Value
 from shared.database import Connection, Database
 
-_read_value = TypeAdapter[Value](Value).validate_json
+_read_value = TypeAdapter[Value](Value, config=QUIET).validate_json
 
 # A use is noted once an hour at most, and never waited for: what is needed is the order of eviction, roughly.
 _FIND = """

@@ -16,13 +16,15 @@ from pydantic import Field, TypeAdapter
 
 from orchestrator.domain.evolve import evolve
 from orchestrator.domain.state import JournalEvent, RunState
+from shared.contracts.base import QUIET
 from shared.contracts.commands import RunStart
 from shared.database import Connection, Database
 
 PRUNED_AT_ONCE = 200  # runs
 MAX_KNOWN = 10_000  # runs whose state is kept in memory; the least recently touched is replayed when it is needed
 
-_read_event = TypeAdapter[JournalEvent](Annotated[JournalEvent, Field(discriminator="kind")]).validate_json
+_Event = Annotated[JournalEvent, Field(discriminator="kind")]
+_read_event = TypeAdapter[JournalEvent](_Event, config=QUIET).validate_json
 
 _CLAIM = """
 INSERT INTO orchestrator.trigger (trigger_run_id, run_id, digest)

@@ -8,6 +8,7 @@ from run_tracker.partitions import Partitions
 from shared.contracts.history import PruneHistory, PruneReply
 from shared.database import connect_database
 from shared.logs import configure_logs
+from shared.redaction import known_secrets
 from shared.service import errors_in_one_line
 from shared.settings import Settings
 
@@ -25,7 +26,9 @@ def main() -> None:
     days: int = parser.parse_args().days
     with errors_in_one_line("prune"):
         settings = Settings.load()
-        configure_logs("prune", log_format=settings.log_format, level=settings.log_level)
+        configure_logs(
+            "prune", log_format=settings.log_format, level=settings.log_level, secrets=known_secrets(settings)
+        )
         asyncio.run(_prune(settings, PruneHistory(older_than_days=days)))
 
 

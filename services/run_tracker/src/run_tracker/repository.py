@@ -13,7 +13,7 @@ from run_tracker.domain.records import AttemptRecord, LateRecord, NodeRecord, Re
 from run_tracker.domain.telling import Told
 from run_tracker.domain.views import node_view
 from run_tracker.rows import known, to_row
-from shared.contracts.base import Contract
+from shared.contracts.base import QUIET, Contract
 from shared.contracts.commands import RunStart
 from shared.contracts.cursors import MAX_POSITION, NodeCursor
 from shared.contracts.history import MAX_NODE_PAGE
@@ -28,7 +28,7 @@ PAGE_BYTES = 4 * 1024 * 1024
 _START = NodeCursor(position=0, node_id="")
 
 _R = TypeVar("_R", bound=Contract)
-_read_value = TypeAdapter[Value](Value).validate_json
+_read_value = TypeAdapter[Value](Value, config=QUIET).validate_json
 
 _WEEK = "(SELECT week FROM run_tracker.run_week WHERE run_id = $1)"
 _OF_RUN = f"run_id = $1 AND week = {_WEEK}"

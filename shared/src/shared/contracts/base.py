@@ -12,6 +12,10 @@ _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _REPLACEMENT = rb"\1\\ufffd"
 
 
+# Prompts and pictures are nobody's business, and errors get into logs. For type adapters, which have no base.
+QUIET = ConfigDict(hide_input_in_errors=True)
+
+
 class Contract(BaseModel):
     """A frozen value: camelCase on the wire, snake_case in Python, unknown fields ignored on read.
 
@@ -26,6 +30,7 @@ class Contract(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         serialize_by_alias=True,
+        hide_input_in_errors=True,
     )
 
     def to_json(self) -> bytes:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue, TypeAdapter
 
-from shared.contracts.base import Contract
+from shared.contracts.base import QUIET, Contract
 from shared.contracts.envelope import Message, NodeMessage
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.labels import Metadata, Tags
@@ -153,6 +153,6 @@ COMMANDS: tuple[type[Message], ...] = (
     *(NodeRetry, NodeReplay, NodeExpire, NodeAbandon, NodeExecute),
 )
 
-read_command = TypeAdapter[RunCommand](Command).validate_json
+read_command = TypeAdapter[RunCommand](Command, config=QUIET).validate_json
 read_job = TypeAdapter[NodeExecute](NodeExecute).validate_json
 read_abandon = TypeAdapter[NodeAbandon](NodeAbandon).validate_json

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, TypeAdapter
 
-from shared.contracts.base import Contract
+from shared.contracts.base import QUIET, Contract
 from shared.contracts.commands import NodeExpire, RunStart
 from shared.contracts.envelope import Message, NodeMessage
 from shared.contracts.errors import Problem
@@ -251,12 +251,12 @@ EVENTS: tuple[type[Message], ...] = (
 # A timeout takes its place behind the results that came before it.
 Result = Annotated[WorkerMessage | NodeExpire, Field(discriminator="kind")]
 
-read_result = TypeAdapter[WorkerMessage | NodeExpire](Result).validate_json
-read_event = TypeAdapter[AnyEvent](Event).validate_json
+read_result = TypeAdapter[WorkerMessage | NodeExpire](Result, config=QUIET).validate_json
+read_event = TypeAdapter[AnyEvent](Event, config=QUIET).validate_json
 
 # What those are told who watch as it happens.
 LiveEvent = Annotated[AnyEvent | NodeProgress, Field(discriminator="kind")]
-read_live_event = TypeAdapter[AnyEvent | NodeProgress](LiveEvent).validate_json
+read_live_event = TypeAdapter[AnyEvent | NodeProgress](LiveEvent, config=QUIET).validate_json
 
 _STATUS_AFTER: Mapping[type[NodeMessage], NodeStatus] = MappingProxyType(
     {

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
-from shared.contracts.base import SCHEMA_VERSION, Contract
+from shared.contracts.base import QUIET, SCHEMA_VERSION, Contract
 from shared.contracts.commands import RunStart
 from shared.contracts.cursors import NodeCursor, RunCursor
 from shared.contracts.errors import Problem
@@ -103,7 +103,7 @@ class GetAttempt(Contract):
 
 
 OrchestratorQuery = Annotated[Explain | GetAttempt, Field(discriminator="kind")]
-read_orchestrator_query = TypeAdapter[Explain | GetAttempt](OrchestratorQuery).validate_json
+read_orchestrator_query = TypeAdapter[Explain | GetAttempt](OrchestratorQuery, config=QUIET).validate_json
 
 
 class CostsBy(StrEnum):
