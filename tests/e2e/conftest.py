@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.e2e.collector import Collector, collecting
 from tests.e2e.system import System, finish
 
 from cli.supervisor import Supervisor
@@ -14,9 +15,17 @@ from shared.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def running_system(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def collector() -> Iterator[Collector]:
+    """What all services export their spans to."""
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def running_system(stack: Settings, collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """All services and the model stand-in, each a process; none is restarted by itself."""
-    supervisor = Supervisor(tmp_path_factory.mktemp("system"), stack, restart=False)
+    traced = stack.model_copy(update={"otlp_url": collector.url})
+    supervisor = Supervisor(tmp_path_factory.mktemp("system"), traced, restart=False)
     supervisor.start()
     system = System(supervisor)
     yield system

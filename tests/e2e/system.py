@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,12 @@ class System:
         """Close the connection to the model stand-in."""
         self._model.close()
 
-    def start_sample_run(self, workflow_id: str | None = None, **wishes: Any) -> str:
+    def start_sample_run(
+        self, workflow_id: str | None = None, *, headers: Mapping[str, str] | None = None, **wishes: Any
+    ) -> str:
         """Upload the sample photograph, save the sample workflow, execute it; return the run's id.
 
-        `wishes` are further fields of the request.
+        `headers` and `wishes`, further fields, are those of the request that executes it.
         """
         with self.api as api:
             photo = (EXAMPLES / "photo.jpg").read_bytes()
@@ -46,7 +48,7 @@ class System:
             draft = {"graph": graph} if workflow_id is None else {"id": workflow_id, "graph": graph}
             workflow = _json(api.post("/api/workflows", json=draft))
             body = {"inputs": {"photo": {"type": "image", "asset": asset}}, **wishes}
-            return _json(api.post(f"/api/workflows/{workflow['id']}/execute", json=body))["runId"]
+            return _json(api.post(f"/api/workflows/{workflow['id']}/execute", json=body, headers=headers))["runId"]
 
     def post(self, path: str, **body: Any) -> dict[str, Any]:
         """Return the gateway's answer to a request that it accepts."""
