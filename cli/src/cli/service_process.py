@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,8 @@ class ServiceProcess:
     ) -> None:
         self.name, self.port, self.log = name, port, log
         self._command, self._record, self._grace = command, record, grace
+        self._guard = threading.Lock()
+        self._stopped = False
         self._process: subprocess.Popen[bytes] | None = None
         self._running: ServiceRecord | None = None
 
@@ -57,7 +60,15 @@ class ServiceProcess:
         return self._process.poll() if self._process else None
 
     def spawn(self) -> None:
-        """Start the process, in a session of its own, so that Ctrl-C at the terminal does not reach it."""
+        """Start the process, in a session of its own, so that Ctrl-C at the terminal does not reach it.
+
+        Not once it is to be stopped: a thread that was just being started when the interrupt came is not waited for.
+        """
+        with self._guard:
+            if not self._stopped:
+                self._spawn()
+
+    def _spawn(self) -> None:
         with self.log.open("ab" if self._process else "wb") as output:
             process = self._process = subprocess.Popen(  # noqa: S603 -- the command is ours
                 [sys.executable, "-m", *self._command(self.port)],
@@ -107,7 +118,12 @@ class ServiceProcess:
         return self._process.wait(self._grace)
 
     def stop(self) -> None:
-        """Stop the process and all that it started, in order at first; returns when nothing of it is left."""
+        """Stop the process and all that it started, in order at first; returns when nothing of it is left.
+
+        It is not started again.
+        """
+        with self._guard:
+            self._stopped = True
         if self._process and self._running and self._process.stdin:
             self._running.stop()
             self._process.wait(KILL_SECONDS)
