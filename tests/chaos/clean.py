@@ -28,8 +28,10 @@ _ENDED = """
 SELECT count(*) FROM run_tracker.workflow_run WHERE run_id = ANY($1::uuid[]) AND finished_at IS NOT NULL
 """
 _JOURNALED = """
-SELECT run_id, event->>'kind' AS kind, event->>'nodeId' AS node_id, event->>'attempt' AS attempt, count(*) AS count
-FROM orchestrator.journal WHERE run_id = ANY($1::uuid[]) GROUP BY 1, 2, 3, 4
+SELECT run_id, event->>'kind' AS kind, event->>'nodeId' AS node_id, event->>'attempt' AS attempt,
+    -- An attempt lasts anew with each worker that gets its job, one after the other.
+    CASE event->>'kind' WHEN 'node.lasting' THEN event->>'startedAt' END AS began, count(*) AS count
+FROM orchestrator.journal WHERE run_id = ANY($1::uuid[]) GROUP BY 1, 2, 3, 4, 5
 """
 _ENDS = frozenset({"node.succeeded", "node.failed", "node.expire"})
 _AT_A_TIME = 200

@@ -37,8 +37,10 @@ SELECT count(*) FROM orchestrator.run
 WHERE concurrency_key IS NOT NULL AND admitted_at IS NOT NULL AND finished_at IS NULL
 """
 _EVENTS = """
-SELECT run_id, event->>'kind' AS kind, event->>'nodeId' AS node_id, event->>'attempt' AS attempt, count(*) AS count
-FROM orchestrator.journal GROUP BY 1, 2, 3, 4
+SELECT run_id, event->>'kind' AS kind, event->>'nodeId' AS node_id, event->>'attempt' AS attempt,
+    -- An attempt lasts anew with each worker that gets its job, one after the other.
+    CASE event->>'kind' WHEN 'node.lasting' THEN event->>'startedAt' END AS began, count(*) AS count
+FROM orchestrator.journal GROUP BY 1, 2, 3, 4, 5
 """
 
 

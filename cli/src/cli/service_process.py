@@ -62,7 +62,7 @@ class ServiceProcess:
     def spawn(self) -> None:
         """Start the process, in a session of its own, so that Ctrl-C at the terminal does not reach it.
 
-        Not once it is to be stopped: a thread that was just being started when the interrupt came is not waited for.
+        Not once it was stopped for good: a thread that was just being started when an interrupt came is not joined.
         """
         with self._guard:
             if not self._stopped:
@@ -117,13 +117,13 @@ class ServiceProcess:
         assert self._process
         return self._process.wait(self._grace)
 
-    def stop(self) -> None:
+    def stop(self, *, for_good: bool = False) -> None:
         """Stop the process and all that it started, in order at first; returns when nothing of it is left.
 
-        It is not started again.
+        Where that is `for_good`, it is not started again.
         """
         with self._guard:
-            self._stopped = True
+            self._stopped = for_good
         if self._process and self._running and self._process.stdin:
             self._running.stop()
             self._process.wait(KILL_SECONDS)

@@ -243,7 +243,11 @@ class Supervisor:
         for names in _STOP_ORDER:
             with ThreadPoolExecutor(max_workers=len(names)) as threads:
                 services = [self._services[name] for name in names if name in self._services]
-                list(threads.map(ServiceProcess.stop, services))
+                list(threads.map(_stop_for_good, services))
+
+
+def _stop_for_good(service: ServiceProcess) -> None:
+    service.stop(for_good=True)
 
 
 def _launched(name: str) -> Callable[[int], Sequence[str]]:
