@@ -16,14 +16,13 @@ from dbos import DBOS, DBOSConfig
 
 from benchmarks.measures import PATIENCE, RunsLostError
 from benchmarks.peers.driving import DATABASE_URL, serve
+from benchmarks.peers.stages import Plan, do_in_stages, plan_of
 from benchmarks.shapes import ANSWER, PICTURE, Shape
 
 QUEUE = "benchmark"
 # The default, one second, is for less load; a queue that is looked at more often starts sooner.
 POLLING_SECONDS = 0.1
 WORKER_CONCURRENCY = 64  # runs in hand of a process, as jobs are of Weft's workers
-
-Plan = Sequence[tuple[str, Sequence[int]]]  # of each node, its kind and what it waits for
 
 
 @DBOS.step()
@@ -34,20 +33,8 @@ async def do(kind: str, inputs: Sequence[object]) -> object:  # noqa: ARG001 - w
 
 @DBOS.workflow()
 async def run(plan: Plan) -> object:
-    """Do all nodes, side by side where nothing is waited for; return the last one's output.
-
-    Steps of a stage begin in the order of their numbers: so a run that is taken up again finds its checkpoints.
-    """
-    outputs: dict[int, object] = {}
-    while len(outputs) < len(plan):
-        ready = [
-            number for number, (_, after) in enumerate(plan) if number not in outputs and outputs.keys() >= {*after}
-        ]
-        done = await asyncio.gather(
-            *(do(plan[number][0], [outputs[source] for source in plan[number][1]]) for number in ready)
-        )
-        outputs.update(zip(ready, done, strict=True))
-    return outputs[len(plan) - 1]
+    """Do all nodes; return the last one's output."""
+    return await do_in_stages(plan, do)
 
 
 def launch(executor: str, *, queues: Sequence[str]) -> None:
@@ -72,7 +59,7 @@ def _own_database(url: str) -> str:
 
 async def run_batch(shape: Shape, runs: int) -> float:
     """Submit runs at once; return the seconds until the last result was there. Raises RunsLostError."""
-    plan = [(node.kind, list(node.after)) for node in shape.nodes]
+    plan = plan_of(shape)
     started = time.perf_counter()
     try:
         async with asyncio.timeout(PATIENCE):

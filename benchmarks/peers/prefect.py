@@ -9,7 +9,6 @@ agree with ours.
 # pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false, reportUnknownMemberType=false
 # pyright: reportUnknownArgumentType=false
 
-import asyncio
 import os
 import sys
 import time
@@ -22,12 +21,11 @@ from prefect.task_worker import serve as serve_tasks
 
 from benchmarks.measures import PATIENCE, RunsLostError
 from benchmarks.peers.driving import HOST, SERVER_PORT, serve
+from benchmarks.peers.stages import Plan, do_in_stages, plan_of
 from benchmarks.shapes import ANSWER, PICTURE, Shape
 
 POLL_SECONDS = 0.2
 WORKER_LIMIT = 64  # runs in hand of a process, as jobs are of Weft's workers
-
-Plan = Sequence[tuple[str, Sequence[int]]]  # of each node, its kind and what it waits for
 
 
 @task
@@ -38,22 +36,13 @@ async def do(kind: str, inputs: Sequence[object]) -> object:  # noqa: ARG001 - w
 
 @task
 async def run(plan: Plan) -> object:
-    """Do all nodes, side by side where nothing is waited for; return the last one's output."""
-    outputs: dict[int, object] = {}
-    while len(outputs) < len(plan):
-        ready = [
-            number for number, (_, after) in enumerate(plan) if number not in outputs and outputs.keys() >= {*after}
-        ]
-        done = await asyncio.gather(
-            *(do(plan[number][0], [outputs[source] for source in plan[number][1]]) for number in ready)
-        )
-        outputs.update(zip(ready, done, strict=True))
-    return outputs[len(plan) - 1]
+    """Do all nodes; return the last one's output."""
+    return await do_in_stages(plan, do)
 
 
 def run_batch(shape: Shape, runs: int) -> float:
     """Submit runs at once; return the seconds until the last result was there. Raises RunsLostError."""
-    plan = [(node.kind, list(node.after)) for node in shape.nodes]
+    plan = plan_of(shape)
     started = time.perf_counter()
     futures = [run.delay(plan) for _ in range(runs)]
     try:

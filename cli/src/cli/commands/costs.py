@@ -1,17 +1,16 @@
 """`weft costs`: what model calls have cost."""
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from cli.commands.options import OutputOption, gateway_url
+from cli.commands.asking import ask
+from cli.commands.options import OutputOption
 from cli.errors import ExitCode
 from cli.output import Output
 from shared.contracts.errors import invalid
-from shared.contracts.queries import CostRow, CostsBy, CostsReply
-from shared.settings import Settings
+from shared.contracts.queries import CostRow, CostsBy
 
 _COLUMNS = ("calls", "failed", "unknown", "input tokens", "cached", "output tokens", "dollars", "unpriced calls")
 _NO_WORKFLOW = "(no saved workflow)"
@@ -28,19 +27,13 @@ def costs(
     """Tell what model calls have cost; calls whose cost nobody knows are counted, and add nothing."""
     from cli.render import write_json, write_table  # noqa: PLC0415 -- see the package
 
-    reply = asyncio.run(_find(gateway_url(Settings.load()), by, _read_time(since)))
+    begun = _read_time(since)
+    reply = ask(lambda gateway: gateway.costs(by, begun))
     if output is Output.JSON:
         write_json(reply)
     else:
         write_table((by.value, *_COLUMNS), [*map(_row, reply.rows), _row(reply.total, key="total")])
     return ExitCode.OK
-
-
-async def _find(url: str, by: CostsBy, since: datetime | None) -> CostsReply:
-    from cli.client import connect  # noqa: PLC0415 -- see the package
-
-    async with connect(url) as gateway:
-        return await gateway.costs(by, since)
 
 
 def _read_time(text: str | None) -> datetime | None:

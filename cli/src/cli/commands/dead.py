@@ -2,29 +2,25 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
+from cli.commands.asking import ask
 from cli.commands.options import OutputOption, StreamOutputOption, YesOption, confirm, gateway_url
 from cli.commands.spread import spread
 from cli.errors import ExitCode
 from cli.output import Output, StreamOutput
-from shared.contracts.dead_letters import MAX_LETTERS, DeadLetter, DeadLetterPage, LetterOutcome, LettersReply
+from shared.contracts.dead_letters import MAX_LETTERS, LetterOutcome, LettersReply
 from shared.contracts.errors import invalid
 from shared.settings import Settings
-
-if TYPE_CHECKING:
-    from shared.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="Look at dead letters, replay or drop them.")
 
 LetterIds = Annotated[list[str] | None, typer.Argument(help="ids of dead letters", show_default=False)]
-RateOption = Annotated[str | None, typer.Option("--rate", metavar="N/s", help="letters per second at most")]
-MostOption = Annotated[int | None, typer.Option("--limit", min=1, help="how many letters at most; else all")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +49,17 @@ class FilterFlags:
         return {name: value for name, value in given.items() if value is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class TreatmentFlags:
+    """How many of the letters, how fast, and what is told of each."""
+
+    every: Annotated[bool, typer.Option("--all", help="all that there are")] = False
+    rate: Annotated[str | None, typer.Option(metavar="N/s", help="letters per second at most")] = None
+    limit: Annotated[int | None, typer.Option(min=1, help="how many letters at most; else all")] = None
+    yes: YesOption = False
+    output: StreamOutputOption = StreamOutput.TEXT
+
+
 @app.command("list")
 @spread
 def list_letters(
@@ -66,7 +73,7 @@ def list_letters(
     from cli.render import write_json, write_renderable  # noqa: PLC0415 -- see the package
 
     query = {**which.as_query(), "limit": limit, **({"cursor": cursor} if cursor else {})}
-    page = _ask(lambda gateway: gateway.dead_letters(query))
+    page = ask(lambda gateway: gateway.dead_letters(query))
     if output is Output.JSON:
         write_json(page)
     else:
@@ -83,7 +90,7 @@ def show_letter(
     from cli.letter_tables import letter_details  # noqa: PLC0415 -- see the package
     from cli.render import write_json, write_renderable  # noqa: PLC0415 -- see the package
 
-    letter: DeadLetter = _ask(lambda gateway: gateway.dead_letter(letter_id))
+    letter = ask(lambda gateway: gateway.dead_letter(letter_id))
     if output is Output.JSON:
         write_json(letter)
     else:
@@ -105,23 +112,19 @@ def replay_letters(
     ids: LetterIds = None,
     *,
     which: FilterFlags,
-    every: Annotated[bool, typer.Option("--all", help="all that there are")] = False,
     param: Annotated[
         list[str] | None, typer.Option("--param", metavar="PARAM=VALUE", help="another value of the nodes' param")
     ] = None,
-    rate: RateOption = None,
-    limit: MostOption = None,
-    yes: YesOption = False,
-    output: StreamOutputOption = StreamOutput.TEXT,
+    how: TreatmentFlags,
 ) -> int:
     """Do again what died. A job joins its run; where that has ended, a new run takes it up. Exits 1 if one failed."""
     from cli.edits import read_params  # noqa: PLC0415 -- see the package
 
-    selection = _selection(ids, which.as_query(), every=every)
+    selection = _selection(ids, which.as_query(), every=how.every)
     params = read_params(param or (), which.node_type)
     body = {**selection, **({"params": params} if params else {})}
-    confirm(f"Replay {_what(selection)}?", yes=yes)
-    return asyncio.run(_treat(_Treatment("replay", body, rate, limit, output)))
+    confirm(f"Replay {_what(selection)}?", yes=how.yes)
+    return asyncio.run(_treat("replay", body, how))
 
 
 @app.command("drop")
@@ -130,25 +133,12 @@ def drop_letters(
     ids: LetterIds = None,
     *,
     which: FilterFlags,
-    every: Annotated[bool, typer.Option("--all", help="all that there are")] = False,
-    rate: RateOption = None,
-    limit: MostOption = None,
-    yes: YesOption = False,
-    output: StreamOutputOption = StreamOutput.TEXT,
+    how: TreatmentFlags,
 ) -> int:
     """Throw dead letters away for good; `weft dead export` keeps a copy."""
-    selection = _selection(ids, which.as_query(), every=every)
-    confirm(f"Drop {_what(selection)} for good?", yes=yes)
-    return asyncio.run(_treat(_Treatment("drop", selection, rate, limit, output)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Treatment:
-    verb: str
-    body: Mapping[str, Any]
-    rate: str | None
-    limit: int | None
-    output: StreamOutput
+    selection = _selection(ids, which.as_query(), every=how.every)
+    confirm(f"Drop {_what(selection)} for good?", yes=how.yes)
+    return asyncio.run(_treat("drop", selection, how))
 
 
 def _selection(ids: list[str] | None, criteria: Mapping[str, Any], *, every: bool) -> dict[str, Any]:
@@ -176,19 +166,19 @@ def _what(selection: Mapping[str, Any]) -> str:
             return "all dead letters"
 
 
-async def _treat(treatment: _Treatment) -> int:
+async def _treat(verb: str, body: Mapping[str, Any], how: TreatmentFlags) -> int:
     from cli.client import connect  # noqa: PLC0415 -- see the package
     from cli.letter_tables import summary  # noqa: PLC0415 -- see the package
     from cli.letters import read_rate, treat_all  # noqa: PLC0415 -- see the package
     from cli.render import write_line  # noqa: PLC0415 -- see the package
 
-    rate, counts = treatment.rate and read_rate(treatment.rate), Counter[LetterOutcome]()
+    rate, counts = read_rate(how.rate) if how.rate else None, Counter[LetterOutcome]()
     async with connect(gateway_url(Settings.load())) as gateway:
-        send = gateway.replay_dead_letters if treatment.verb == "replay" else gateway.drop_dead_letters
-        async for reply in treat_all(send, treatment.body, rate=rate or None, most=treatment.limit):
+        send = gateway.replay_dead_letters if verb == "replay" else gateway.drop_dead_letters
+        async for reply in treat_all(send, body, rate=rate, most=how.limit):
             counts.update(result.outcome for result in reply.results)
-            _tell(reply, treatment.output)
-    if treatment.output is StreamOutput.TEXT:
+            _tell(reply, how.output)
+    if how.output is StreamOutput.TEXT:
         write_line(summary(counts))
     return ExitCode.RUN_FAILED if counts[LetterOutcome.FAILED] else ExitCode.OK
 
@@ -217,13 +207,3 @@ async def _export(query: Mapping[str, Any]) -> None:
                 write_json(letter)
             if (cursor := page.next_cursor) is None:
                 return
-
-
-def _ask(question: "Callable[[AsyncClient], Awaitable[Any]]") -> Any:
-    from cli.client import connect  # noqa: PLC0415 -- see the package
-
-    async def ask() -> DeadLetter | DeadLetterPage:
-        async with connect(gateway_url(Settings.load())) as gateway:
-            return await question(gateway)
-
-    return asyncio.run(ask())

@@ -1,23 +1,18 @@
 """`weft keys`: make, list and revoke API keys. It needs a key with the scope `admin`; the local stack has one."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
-from cli.commands.options import OutputOption, YesOption, confirm, gateway_url
+from cli.commands.asking import ask
+from cli.commands.options import OutputOption, YesOption, confirm
 from cli.errors import ExitCode
 from cli.output import Output
 from shared.contracts.history import MAX_PAGE
 from shared.contracts.run_options import MAX_CONCURRENT_RUNS, MAX_COST
-from shared.settings import Settings
-
-if TYPE_CHECKING:
-    from shared.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 
@@ -57,7 +52,7 @@ def create_key(
         "dailyBudget": daily_budget,
         "expiresAt": f"{expires.isoformat()}Z" if expires else None,
     }
-    made = _ask(lambda gateway: gateway.create_key(wishes))
+    made = ask(lambda gateway: gateway.create_key(wishes))
     if output is Output.JSON:
         write_json(made)
     else:
@@ -73,7 +68,7 @@ def list_keys(
     """List the keys of all owners, newest first."""
     from cli.render import write_json, write_table  # noqa: PLC0415 -- see the package
 
-    listed = _ask(lambda gateway: gateway.list_keys(limit))
+    listed = ask(lambda gateway: gateway.list_keys(limit))
     if output is Output.JSON:
         write_json(listed)
     else:
@@ -91,19 +86,9 @@ def revoke_key(
     from cli.render import write_line  # noqa: PLC0415 -- see the package
 
     confirm(f"Revoke the key {key_id}?", yes=yes)
-    revoked = _ask(lambda gateway: gateway.revoke_key(key_id))
+    revoked = ask(lambda gateway: gateway.revoke_key(key_id))
     write_line(f"the key {revoked['keyId']} ({revoked['name']}) is revoked")
     return ExitCode.OK
-
-
-def _ask(question: "Callable[[AsyncClient], Awaitable[dict[str, Any]]]") -> dict[str, Any]:
-    from cli.client import connect  # noqa: PLC0415 -- see the package
-
-    async def ask() -> dict[str, Any]:
-        async with connect(gateway_url(Settings.load())) as gateway:
-            return await question(gateway)
-
-    return asyncio.run(ask())
 
 
 def _row(key: dict[str, Any]) -> tuple[str, ...]:

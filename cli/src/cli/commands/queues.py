@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.commands.asking import ask
 from cli.commands.options import OutputOption, StreamOutputOption, gateway_url
 from cli.errors import ExitCode
 from cli.output import Output, StreamOutput
-from shared.contracts.queues import QueueDetails, QueuesView
+from shared.contracts.queues import QueuesView
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def list_queues(output: OutputOption = Output.TEXT) -> int:
     from cli.queue_tables import queues_table  # noqa: PLC0415 -- see the package
     from cli.render import write_json, write_renderable  # noqa: PLC0415 -- see the package
 
-    view = asyncio.run(_all())
+    view = ask(lambda gateway: gateway.queues())
     if output is Output.JSON:
         write_json(view)
     else:
@@ -42,7 +43,7 @@ def show_queue(
     from cli.queue_tables import queue_table  # noqa: PLC0415 -- see the package
     from cli.render import write_json, write_renderable  # noqa: PLC0415 -- see the package
 
-    details = asyncio.run(_one(name))
+    details = ask(lambda gateway: gateway.queue(name))
     if output is Output.JSON:
         write_json(details)
     else:
@@ -59,20 +60,6 @@ def watch_queues(
     """Look at the queues again and again; with jsonl, each look is a line."""
     asyncio.run(_watch(every, times, output))
     return ExitCode.OK
-
-
-async def _all() -> QueuesView:
-    from cli.client import connect  # noqa: PLC0415 -- see the package
-
-    async with connect(gateway_url(Settings.load())) as gateway:
-        return await gateway.queues()
-
-
-async def _one(name: str) -> QueueDetails:
-    from cli.client import connect  # noqa: PLC0415 -- see the package
-
-    async with connect(gateway_url(Settings.load())) as gateway:
-        return await gateway.queue(name)
 
 
 async def _watch(every: float, times: int | None, output: StreamOutput) -> None:

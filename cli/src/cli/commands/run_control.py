@@ -1,11 +1,10 @@
 """`weft runs cancel | resume | replay | why`: act on runs, and ask what they wait for."""
 
-import asyncio
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
+from cli.commands.asking import ask
 from cli.commands.options import (
     CarryOutFlags,
     InputFlags,
@@ -16,7 +15,6 @@ from cli.commands.options import (
     TriggerOption,
     YesOption,
     confirm,
-    gateway_url,
 )
 from cli.commands.outcome import conclude
 from cli.commands.run_history import watch_reasons
@@ -24,7 +22,6 @@ from cli.commands.spread import spread
 from cli.errors import ExitCode
 from cli.output import Output
 from shared.contracts.errors import invalid
-from shared.contracts.queries import RunView, WhyReply
 from shared.settings import Settings
 
 
@@ -38,9 +35,8 @@ def cancel_run(
     """End a run: what has succeeded is kept, what is under way is told to stop."""
     from cli.render import write_json, write_line  # noqa: PLC0415 -- see the package
 
-    url = gateway_url(Settings.load())
     confirm(f"Cancel run {run_id}?", yes=yes)
-    run = asyncio.run(_cancel(url, run_id, reason))
+    run = ask(lambda gateway: gateway.cancel(run_id, reason))
     if output is Output.JSON:
         write_json(run)
     else:
@@ -109,23 +105,9 @@ def explain_run(
 
     if watch:
         return watch_reasons(run_id, node, timeout=timeout, output=output)
-    reply = asyncio.run(_why(gateway_url(Settings.load()), run_id, node))
+    reply = ask(lambda gateway: gateway.why(run_id, node))
     if output is Output.JSON:
         write_json(reply)
     else:
         write_explanation(run_id, reply)
     return ExitCode.OK
-
-
-async def _cancel(url: str, run_id: UUID, reason: str | None) -> RunView:
-    from cli.client import connect  # noqa: PLC0415 -- see the package
-
-    async with connect(url) as gateway:
-        return await gateway.cancel(run_id, reason)
-
-
-async def _why(url: str, run_id: UUID, node_id: str | None) -> WhyReply:
-    from cli.client import connect  # noqa: PLC0415 -- see the package
-
-    async with connect(url) as gateway:
-        return await gateway.why(run_id, node_id)

@@ -2,12 +2,12 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
+from cli.commands.asking import ask
 from cli.commands.completion import offer_workflows
 from cli.commands.options import (
     ListOutputOption,
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from shared.client import AsyncClient
     from shared.contracts.queries import WhyReply
 
-T = TypeVar("T")
-
 _MOST_LINES = 200
 
 
@@ -37,7 +35,7 @@ def list_events(run_id: RunId, output: ListOutputOption = ListOutput.TEXT) -> in
     from cli.happenings import history_of  # noqa: PLC0415 -- see the package
     from cli.render import write_history  # noqa: PLC0415 -- see the package
 
-    write_history(history_of(_ask(lambda gateway: gateway.run(run_id))), output)
+    write_history(history_of(ask(lambda gateway: gateway.run(run_id))), output)
     return ExitCode.OK
 
 
@@ -50,7 +48,7 @@ def show_timeline(
     """Show when each attempt at each node waited for a worker and ran, as bars."""
     from cli.render import write_json, write_timeline  # noqa: PLC0415 -- see the package
 
-    timeline = _ask(lambda gateway: gateway.timeline(run_id))
+    timeline = ask(lambda gateway: gateway.timeline(run_id))
     if output is Output.JSON:
         write_json(timeline)
     else:
@@ -104,13 +102,3 @@ def watch_reasons(run_id: UUID, node_id: str | None, *, timeout: float | None, o
 
     asyncio.run(reasons.watch_reasons(gateway_url(Settings.load()), run_id, node_id, tell, patience=timeout))
     return ExitCode.OK
-
-
-def _ask(question: "Callable[[AsyncClient], Awaitable[T]]") -> T:
-    from cli.client import connect  # noqa: PLC0415 -- see the package
-
-    async def ask() -> T:
-        async with connect(gateway_url(Settings.load())) as gateway:
-            return await question(gateway)
-
-    return asyncio.run(ask())

@@ -1,7 +1,5 @@
 """`weft runs`: look at runs, and act on them."""
 
-import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,13 +7,14 @@ from uuid import UUID
 import typer
 
 from cli.commands import run_control, run_history
+from cli.commands.asking import ask
 from cli.commands.completion import offer_workflows
-from cli.commands.options import OutputOption, RunId, TimeoutOption, gateway_url
+from cli.commands.options import OutputOption, RunId, TimeoutOption
 from cli.commands.spread import spread
 from cli.errors import ExitCode
 from cli.output import Output
 from shared.contracts.history import MAX_PAGE
-from shared.contracts.queries import RunPage, RunView
+from shared.contracts.queries import RunView
 from shared.contracts.states import RunStatus
 from shared.settings import Settings
 
@@ -65,7 +64,8 @@ def list_runs(wishes: ListFlags, output: OutputOption = Output.TEXT) -> int:
     """List runs, newest first, a page at a time."""
     from cli.render import write_json, write_line, write_table  # noqa: PLC0415 -- see the package
 
-    page = asyncio.run(_list(gateway_url(Settings.load()), wishes.workflow, wishes.as_query()))
+    query = wishes.as_query()
+    page = ask(lambda gateway: gateway.runs(wishes.workflow, query))
     if output is Output.JSON:
         write_json(page)
         return ExitCode.OK
@@ -88,12 +88,11 @@ def get_run(
 
     if watch:
         return run_history.watch_run(run_id, timeout=timeout, output=output)
-    settings = Settings.load()
-    run = asyncio.run(_get(gateway_url(settings), run_id))
+    run = ask(lambda gateway: gateway.run(run_id))
     if output is Output.JSON:
         write_json(run)
     else:
-        write_run_in_full(run, settings.assets_url)
+        write_run_in_full(run, Settings.load().assets_url)
     return ExitCode.OK
 
 
@@ -108,20 +107,6 @@ for _name, _command in {
     "tail": run_history.tail_runs,
 }.items():
     app.command(_name)(_command)
-
-
-async def _list(url: str, workflow_id: UUID | None, query: Mapping[str, Any]) -> RunPage:
-    from cli.client import connect  # noqa: PLC0415 -- see the package
-
-    async with connect(url) as gateway:
-        return await gateway.runs(workflow_id, query)
-
-
-async def _get(url: str, run_id: UUID) -> RunView:
-    from cli.client import connect  # noqa: PLC0415 -- see the package
-
-    async with connect(url) as gateway:
-        return await gateway.run(run_id)
 
 
 def _row(run: RunView) -> tuple[str, ...]:

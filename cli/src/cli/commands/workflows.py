@@ -1,22 +1,18 @@
 """`weft workflows`: look at kept workflows, keep files as such, take them out again."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
-from cli.commands.options import OutputOption, WorkflowFile, WorkflowId, YesOption, confirm, gateway_url
+from cli.commands.asking import ask
+from cli.commands.options import OutputOption, WorkflowFile, WorkflowId, YesOption, confirm
 from cli.errors import ExitCode, tell_problem
 from cli.output import Output
 from shared.contracts.history import MAX_PAGE
-from shared.settings import Settings
 
 if TYPE_CHECKING:
     from shared.client import AsyncClient, Workflow
-
-T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="Keep workflows at the gateway, and look at them.")
 
@@ -34,7 +30,7 @@ def list_workflows(
     """List workflows, newest first."""
     from cli.render import write_json, write_table  # noqa: PLC0415 -- see the package
 
-    page = _ask(lambda client: client.list_workflows(limit, cursor))
+    page = ask(lambda client: client.list_workflows(limit, cursor))
     if output is Output.JSON:
         write_json(page)
     else:
@@ -45,7 +41,7 @@ def list_workflows(
 @app.command("get")
 def get_workflow(workflow_id: WorkflowId, version: VersionOption = None, output: OutputOption = Output.TEXT) -> int:
     """Show a workflow; with -o json also its graph."""
-    workflow = _ask(lambda client: client.get_workflow(workflow_id, version))
+    workflow = ask(lambda client: client.get_workflow(workflow_id, version))
     _write(workflow, output)
     return ExitCode.OK
 
@@ -72,7 +68,7 @@ def save_workflow(
             return await client.save_workflow(graph, name=name)
         return await client.update_workflow(workflow_id, graph, name=name, version=version)
 
-    _write(_ask(save), output)
+    _write(ask(save), output)
     return ExitCode.OK
 
 
@@ -83,7 +79,7 @@ def validate_workflow(file: WorkflowFile, output: OutputOption = Output.TEXT) ->
     from cli.workflow_file import read_raw_workflow  # noqa: PLC0415 -- see the package
 
     raw = read_raw_workflow(file)
-    result = _ask(lambda client: client.validate_workflow(raw))
+    result = ask(lambda client: client.validate_workflow(raw))
     if output is Output.JSON:
         write_json(result)
     elif result.valid:
@@ -99,7 +95,7 @@ def delete_workflow(workflow_id: WorkflowId, *, yes: YesOption = False) -> int:
     from cli.render import write_line  # noqa: PLC0415 -- see the package
 
     confirm(f"Delete workflow {workflow_id}?", yes=yes)
-    _ask(lambda client: client.delete_workflow(workflow_id))
+    ask(lambda client: client.delete_workflow(workflow_id))
     write_line(f"workflow {workflow_id} is deleted; its runs stay")
     return ExitCode.OK
 
@@ -109,18 +105,8 @@ def export_workflow(workflow_id: WorkflowId) -> int:
     """Write a workflow to stdout as a file holds it, to be run, saved or imported."""
     from cli.render import write_json  # noqa: PLC0415 -- see the package
 
-    write_json(_ask(lambda client: client.export_workflow(workflow_id)))
+    write_json(ask(lambda client: client.export_workflow(workflow_id)))
     return ExitCode.OK
-
-
-def _ask(question: "Callable[[AsyncClient], Awaitable[T]]") -> T:
-    from cli.client import connect  # noqa: PLC0415 -- see the package
-
-    async def ask() -> T:
-        async with connect(gateway_url(Settings.load())) as client:
-            return await question(client)
-
-    return asyncio.run(ask())
 
 
 def _write(workflow: "Workflow", output: Output) -> None:

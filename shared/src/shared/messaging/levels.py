@@ -6,7 +6,7 @@ there is one, whose word may be some seconds old. Nothing is taken out of any qu
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
@@ -19,7 +19,7 @@ from shared.contracts.node_types import WORKER_TYPES
 from shared.contracts.queues import LevelSource, MessageRates, QueueLevel
 from shared.contracts.run_options import Lane
 from shared.messaging.connection import connect
-from shared.messaging.management import Managed, ManagedBinding, ManagedQueue, Management
+from shared.messaging.management import Managed, ManagedQueue, Management
 from shared.topology import Queue
 
 CONFIRM_SECONDS = 1.0  # a broker without an alarm confirms within milliseconds
@@ -125,7 +125,7 @@ def _has_alarm(managed: Managed) -> str | None:
 def _completed(counted: Sequence[QueueLevel], managed: Managed) -> Iterator[QueueLevel]:
     """Yield the levels with what the management API knows besides, and where the broker differs from the topology."""
     by_name = {queue.name: queue for queue in managed.queues}
-    bindings = _Bindings.of(managed.bindings)
+    bindings = {(item.destination, item.source, item.routing_key) for item in managed.bindings if item.is_of_queue}
     for level, queue in zip(counted, topology.QUEUES, strict=True):
         known = by_name.get(level.name)
         if known is None or not level.exists:
@@ -141,22 +141,7 @@ def _completed(counted: Sequence[QueueLevel], managed: Managed) -> Iterator[Queu
         yield level.model_copy(update={**more, "warnings": (*level.warnings, *differences)})
 
 
-@dataclass(frozen=True, slots=True)
-class _Bindings:
-    of_queues: frozenset[tuple[str, str, str]] = field(default_factory=frozenset[tuple[str, str, str]])
-
-    @classmethod
-    def of(cls, bindings: Sequence[ManagedBinding]) -> "_Bindings":
-        return cls(
-            frozenset(
-                (item.destination, item.source, item.routing_key)
-                for item in bindings
-                if item.destination_type == "queue"
-            )
-        )
-
-
-def _differences(queue: Queue, known: ManagedQueue, bindings: _Bindings) -> Iterator[Problem]:
+def _differences(queue: Queue, known: ManagedQueue, bindings: set[tuple[str, str, str]]) -> Iterator[Problem]:
     if dict(queue.arguments) != known.arguments:
         names = sorted(
             name
@@ -170,7 +155,7 @@ def _differences(queue: Queue, known: ManagedQueue, bindings: _Bindings) -> Iter
             fix="when it is empty, delete it and run: weft setup",
         )
     for binding in queue.bindings:
-        if (queue.name, binding.exchange, binding.routing_key) not in bindings.of_queues:
+        if (queue.name, binding.exchange, binding.routing_key) not in bindings:
             yield Problem(
                 code="binding_missing",
                 message=f"the queue {queue.name} is not bound to {binding.exchange} with {binding.routing_key}",

@@ -56,6 +56,11 @@ class ManagedBinding(BaseModel):
     destination_type: str
     routing_key: str
 
+    @property
+    def is_of_queue(self) -> bool:
+        """Whether it is a queue that is bound."""
+        return self.destination_type == "queue"
+
 
 class ManagedNode(BaseModel):
     """A node of the broker; while it has an alarm, nobody may publish."""
