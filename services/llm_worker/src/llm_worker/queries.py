@@ -5,8 +5,8 @@ from pydantic import ValidationError
 from structlog import get_logger
 
 from llm_worker.costs import Costs
+from shared.contracts.base import CONTENT_TYPE
 from shared.contracts.queries import FindCosts
-from shared.messaging.publisher import CONTENT_TYPE
 
 log = get_logger(__name__)
 

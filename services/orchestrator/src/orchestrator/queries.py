@@ -12,10 +12,10 @@ from orchestrator.admission import Admission
 from orchestrator.domain.why import Explainer, QueueCounts
 from orchestrator.journal import Journal
 from shared import topology
+from shared.contracts.base import CONTENT_TYPE
 from shared.contracts.errors import UnavailableError
 from shared.contracts.queries import AttemptReply, Explain, GetAttempt, WhyReply, read_orchestrator_query
 from shared.contracts.states import NodeStatus, RunStatus
-from shared.messaging.publisher import CONTENT_TYPE
 
 log = get_logger(__name__)
 

@@ -14,7 +14,7 @@ from run_tracker.jobs import Jobs
 from run_tracker.partitions import Partitions
 from run_tracker.repository import RunRepository
 from run_tracker.run_lists import RunLists
-from shared.contracts.base import QUIET, Contract
+from shared.contracts.base import CONTENT_TYPE, QUIET, Contract
 from shared.contracts.events import AnyEvent
 from shared.contracts.history import FindRun, GetStatistics, GetTimeline, ListRuns, PruneHistory, TimelineReply
 from shared.contracts.operations import FindAttempts, FindWaiting
@@ -29,7 +29,6 @@ from shared.contracts.queries import (
     Query,
 )
 from shared.database import Database
-from shared.messaging.publisher import CONTENT_TYPE
 from shared.telemetry.metrics import SECONDS
 
 _read_query = TypeAdapter[HistoryQuery](Query, config=QUIET).validate_json

@@ -12,6 +12,7 @@ _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _REPLACEMENT = rb"\1\\ufffd"
 
 
+CONTENT_TYPE = "application/json"  # of the wire form of contracts
 # Prompts and pictures are nobody's business, and errors get into logs. For type adapters, which have no base.
 QUIET = ConfigDict(hide_input_in_errors=True)
 

@@ -19,7 +19,7 @@ from aio_pika.exceptions import AMQPError
 from pydantic import Field, ValidationError
 
 from shared import topology
-from shared.contracts.base import Contract
+from shared.contracts.base import CONTENT_TYPE, Contract
 from shared.contracts.cursors import MAX_POSITION
 from shared.contracts.node_types import WORKER_TYPES
 from shared.messaging.connection import CONNECT_TIMEOUT
@@ -29,6 +29,14 @@ SILENCE_SECONDS = 5.0  # after which no more letters are waited for
 DEAD_QUEUES = tuple(sorted({queue.dead_letter_queue for queue in topology.QUEUES if queue.dead_letter_queue}))
 JOB_TYPES: Mapping[str, str] = {f"dead.{node_type.queue}": node_type.name for node_type in WORKER_TYPES}
 
+# What the broker adds to what it moves; with it, a letter that dies again would be taken for one that goes in circles.
+_HEADERS_OF_DEATH = frozenset(
+    {
+        *("x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"),
+        *("x-last-death-exchange", "x-last-death-queue", "x-last-death-reason"),
+        *("x-delivery-count", "x-acquired-count"),
+    }
+)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _ID_LENGTH = 16
 
@@ -73,6 +81,20 @@ class Letter:
     def node_type(self) -> str | None:
         """The type of the job; None where the letter is none."""
         return JOB_TYPES.get(self.queue)
+
+    def to_amqp(self, *, app_id: str) -> aio_pika.Message:
+        """Return the message as it was before it died, persistent."""
+        return aio_pika.Message(
+            self.body,
+            headers={name: value for name, value in self.headers.items() if name not in _HEADERS_OF_DEATH},
+            message_id=self.message_id or self.id,
+            correlation_id=str(self.run_id) if self.run_id else None,
+            type=self.kind,
+            content_type=CONTENT_TYPE,
+            timestamp=datetime.now(UTC),
+            app_id=app_id,
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        )
 
 
 class DeadQueue:

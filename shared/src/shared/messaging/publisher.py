@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from structlog import get_logger
 
 from shared import topology
+from shared.contracts.base import CONTENT_TYPE
 from shared.contracts.commands import NodeAbandon
 from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError, invalid, unavailable
@@ -26,7 +27,6 @@ from shared.telemetry.messages import publishing
 from shared.telemetry.metrics import SECONDS
 from shared.telemetry.propagation import inject
 
-CONTENT_TYPE = "application/json"
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024  # RabbitMQ 4 takes 16 MiB
 MAX_UNCONFIRMED = 500  # messages
 MAX_TRANSIENT = 1_000  # messages that wait to be written; more are dropped
@@ -34,14 +34,6 @@ PUBLISH_TIMEOUT = 10.0  # seconds; a broker under a memory or disk alarm stops a
 
 Address = Callable[[Message], tuple[str, str]]  # of a message: exchange and routing key
 
-# What the broker adds to what it moves; with it, a letter that dies again would be taken for one that goes in circles.
-_HEADERS_OF_DEATH = frozenset(
-    {
-        *("x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"),
-        *("x-last-death-exchange", "x-last-death-queue", "x-last-death-reason"),
-        *("x-delivery-count", "x-acquired-count"),
-    }
-)
 _PERSISTENT, _TRANSIENT = aio_pika.DeliveryMode.PERSISTENT, aio_pika.DeliveryMode.NOT_PERSISTENT
 
 log = get_logger(__name__)
@@ -132,20 +124,8 @@ class Publisher:
 
     async def republish(self, letter: Letter) -> None:
         """Return once a dead letter is safe where it had been published to, as it was; raise as `publish` does."""
-        identity = letter.message_id or letter.id
-        content = aio_pika.Message(
-            letter.body,
-            headers={name: value for name, value in letter.headers.items() if name not in _HEADERS_OF_DEATH},
-            message_id=identity,
-            correlation_id=str(letter.run_id) if letter.run_id else None,
-            type=letter.kind,
-            content_type=CONTENT_TYPE,
-            timestamp=datetime.now(UTC),
-            app_id=self._app_id,
-            delivery_mode=_PERSISTENT,
-        )
-        where = letter.death.exchange, letter.death.routing_key
-        await self._publish_once(identity, lambda: content, where, mandatory=True)
+        content, where = letter.to_amqp(app_id=self._app_id), (letter.death.exchange, letter.death.routing_key)
+        await self._publish_once(content.message_id or letter.id, lambda: content, where, mandatory=True)
 
     async def _publish_once(
         self, identity: str, content: Callable[[], aio_pika.Message], where: tuple[str, str], *, mandatory: bool

@@ -13,9 +13,9 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel
 from aio_pika.exceptions import AMQPError, PublishError
 
+from shared.contracts.base import CONTENT_TYPE
 from shared.contracts.errors import UnavailableError, unavailable
 from shared.contracts.queries import AnyQuery
-from shared.messaging.publisher import CONTENT_TYPE
 from shared.telemetry.messages import asking
 from shared.telemetry.propagation import inject
 from shared.topology import QUERIES
