@@ -127,3 +127,15 @@ def chain(*node_ids, **fields):
     """A graph of questions, each of which waits for the one before."""
     edges = tuple(Edge(source=source, target=target, target_handle="texts") for source, target in pairwise(node_ids))
     return WorkflowGraph(nodes=tuple(ask(node_id, **fields) for node_id in node_ids), edges=edges)
+
+
+def started(graph, **start):
+    """Return the core of a run of this graph that has begun."""
+    core = Core(graph, **start)
+    core.start()
+    return core
+
+
+def job(core, node_id):
+    """Return the latest job of a node."""
+    return [message for message in core.told(NodeExecute) if message.node_id == node_id][-1]

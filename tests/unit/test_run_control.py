@@ -6,14 +6,11 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import JsonValue
-from tests.unit.core import NOW, RUN_ID, Core, ask, chain, failed, succeeded, wide
+from tests.unit.core import NOW, RUN_ID, Core, ask, chain, failed, job, started, succeeded, wide
 
-from orchestrator.domain.cache import cache_key
 from orchestrator.domain.change import JOBS_IN_OWN_LANE
 from orchestrator.domain.timers import GRACE, TURNS, expiry, timers_of, unconfirmed
 from shared.contracts.commands import (
-    MAX_START_BYTES,
     NodeAbandon,
     NodeExecute,
     NodeExpire,
@@ -29,7 +26,6 @@ from shared.contracts.events import (
     NodeLate,
     NodeRetrying,
     NodeSkipped,
-    NodeSucceeded,
     RunFinished,
     RunQueued,
     RunRejected,
@@ -49,16 +45,6 @@ CANCEL = RunCancel(run_id=RUN_ID, reason="enough")
 
 def options(**fields):
     return RunOptions(**fields)
-
-
-def started(graph, **start):
-    core = Core(graph, **start)
-    core.start()
-    return core
-
-
-def job(core, node_id):
-    return [message for message in core.told(NodeExecute) if message.node_id == node_id][-1]
 
 
 def expire(core, node_id):
@@ -339,81 +325,7 @@ def test_in_a_whole_run_given_nodes_are_not_executed_again():
     assert core.state.status is RunStatus.COMPLETED
 
 
-# Reuse of earlier outputs
-
-
-def cropped(node_id, **fields):
-    return Node(id=node_id, type="crop_image", params={"width": 50}, **fields)
-
-
-PICTURE: JsonValue = {"key": "sha256/1", "mediaType": "image/png", "size": 1, "width": 4, "height": 4}
-CROPS = WorkflowGraph(
-    nodes=(Node(id="photo", type="upload_image", params={"asset": PICTURE}), cropped("a"), cropped("b"), ask("c")),
-    edges=(
-        Edge(source="photo", target="a", target_handle="image"),
-        Edge(source="a", target="b", target_handle="image"),
-        Edge(source="b", target="c", target_handle="images"),
-    ),
-)
-
-
-def picture_of(core):
-    output = core.state.nodes["photo"].output
-    assert output
-    return output
-
-
-def test_a_known_output_is_reused_and_what_follows_goes_on_at_once():
-    probe = started(CROPS)
-    key = cache_key(probe.state, "a")
-    assert key
-    core = Core(CROPS)
-    delivered = core.deliver(core.command, cached={key: picture_of(probe)})
-    # The reused output has the same content as the photo, so the second crop of it is found by the same key.
-    assert core.jobs() == ["c"]
-    assert [node.node_id for node in delivered.of(RunStarted)[0].nodes if node.cached] == ["a", "b"]
-    assert core.replayed() == core.state
-    again = core.deliver(core.command)
-    assert (again.event, again.messages) == (None, delivered.messages)
-
-
-def test_an_output_that_is_reused_in_the_middle_of_a_run_is_told():
-    core = started(CROPS)
-    first = job(core, "a")
-    result = NodeSucceeded(**first.about, at=NOW, output=picture_of(core))
-    key = cache_key(core.state, "a")
-    delivered = core.deliver(result, cached={key: picture_of(core)})
-    assert [(told.node_id, told.cached) for told in delivered.of(NodeSucceeded)] == [("b", True)]
-    assert [told.node_id for told in delivered.of(NodeExecute)] == ["c"]
-    assert core.deliver(result).messages == delivered.messages
-
-
-def test_the_key_depends_on_content_alone():
-    core = started(CROPS)
-    renamed = CROPS.model_copy(
-        update={
-            "nodes": (CROPS.nodes[0].model_copy(update={"name": "another name"}), *CROPS.nodes[1:]),
-        }
-    )
-    assert cache_key(started(renamed).state, "a") == cache_key(core.state, "a")
-    wider = CROPS.model_copy(
-        update={"nodes": (CROPS.nodes[0], Node(id="a", type="crop_image", params={"width": 60}), *CROPS.nodes[2:])}
-    )
-    assert cache_key(started(wider).state, "a") != cache_key(core.state, "a")
-
-
-def test_models_are_asked_anew_unless_a_node_says_otherwise_and_so_is_all_without_a_cache():
-    named: dict[str, JsonValue] = {"userMessage": "?", "model": "m"}
-    graph = WorkflowGraph(
-        nodes=(ask("a"), Node(id="b", type="llm", params=named, cache=True), cropped("c", cache=False))
-    )
-    state = started(graph.model_copy(update={"nodes": graph.nodes[:2]})).state
-    assert cache_key(state, "a") is None
-    assert cache_key(state, "b")
-    assert cache_key(started(CROPS, options=options(use_cache=False)).state, "a") is None
-
-
-# Starts
+# Repetitions and the rest
 
 
 def test_the_same_start_again_is_a_repetition_and_another_one_is_refused():
@@ -457,28 +369,6 @@ def test_a_later_worker_of_the_same_attempt_has_the_whole_timeout():
     assert timer.due == LATER + timedelta(seconds=20 + GRACE)
 
 
-def test_outputs_that_do_not_fit_into_what_tells_of_the_start_are_told_one_by_one():
-    text = "x" * 3_000_000
-    nodes = (Node(id="say", type="text", params={"text": text}), *(Node(id=f"r{n}", type="response") for n in range(3)))
-    edges = tuple(Edge(source="say", target=f"r{n}", target_handle="x") for n in range(3))
-    core = Core(WorkflowGraph(nodes=nodes, edges=edges))
-    delivered = core.start()
-    (run_started,) = delivered.of(RunStarted)
-    assert [node.status for node in run_started.nodes] == [NodeStatus.SUCCESS] + [NodeStatus.PENDING] * 3
-    assert {told.node_id for told in delivered.of(NodeSucceeded)} == {"r0", "r1", "r2"}
-    assert all(len(message.to_json()) < 12 * 1024 * 1024 for message in delivered.messages)
-
-
-def test_records_that_explode_fail_their_node_at_once():
-    count = 32
-    nodes = (Node(id="r0", type="text"), *(Node(id=f"r{n}", type="response") for n in range(1, count)))
-    edges = tuple(
-        Edge(source=f"r{n}", target=f"r{n + 1}", target_handle=side) for n in range(count - 1) for side in "ab"
-    )
-    core = started(WorkflowGraph(nodes=nodes, edges=edges))
-    assert [failure.error.code for failure in core.told(NodeFailed)] == ["inputs_too_many"]
-
-
 def test_an_error_that_is_never_to_be_retried_is_final_and_told_as_final():
     core = started(wide(1, retry=RetryPolicy(never=("llm_busy",))))
     delivered = core.deliver(failed(job(core, "n0"), code="llm_busy", retryable=True))
@@ -490,24 +380,6 @@ def test_the_digest_of_a_start_tells_contents_apart_and_not_run_ids():
     command = Core(wide(1)).command
     assert command.digest == command.model_copy(update={"run_id": UUID(int=9)}).digest
     assert command.digest != command.model_copy(update={"graph": wide(2)}).digest
-
-
-def test_a_start_that_is_too_large_ends_as_failed_and_says_so():
-    core = Core(wide(1), inputs={"n0": TextValue(text="x" * MAX_START_BYTES)})
-    first, again = core.start(), core.start()
-    (finished,) = first.messages
-    assert isinstance(finished, RunFinished)
-    assert [problem.code for problem in finished.problems] == ["start_too_large"]
-    assert again.messages == first.messages
-    assert core.journal[0].to_json()
-
-
-@pytest.mark.parametrize(("letter", "count"), [("x", 9_000_000), ("\x01", 2_000_000)])
-def test_texts_that_are_too_large_for_a_job_fail_its_node(letter, count):
-    core = started(chain("a", "b"))
-    core.deliver(succeeded(job(core, "a"), text=letter * count))
-    (failure,) = core.told(NodeFailed)
-    assert (failure.node_id, failure.error.code) == ("b", "inputs_too_large")
 
 
 def test_skipped_nodes_name_what_they_were_waiting_for():

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
-from prometheus_client import Gauge
+from prometheus_client import CollectorRegistry, Gauge
 from pydantic import SecretStr
 
 from gateway import renditions
@@ -63,9 +63,10 @@ CONCURRENT_DECODINGS = 2  # of uploaded pictures, and of those that are shown sm
 
 @dataclass(frozen=True, slots=True)
 class _Broker:
-    """What there is of the broker."""
+    """What there is of the broker; `connection` is for what is read."""
 
     url: str
+    connection: AbstractRobustConnection
     publisher: Publisher
     requests: Requests
     levels: LevelReader
@@ -74,38 +75,46 @@ class _Broker:
 @asynccontextmanager
 async def create_service(settings: Settings) -> AsyncGenerator[Service]:
     """Yield the running gateway; raise UnavailableError if the database, the broker or the assets are not there."""
-    amqp_url, patience = settings.require("amqp_url"), settings.startup_timeout
     secrets, registry = _url_secrets(settings), new_registry(NAME)
     assets = AssetStore.from_url(settings.require("assets_url"))
     await assets.check()
-    async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(
-            connect_database(settings.require("database_url"), name=NAME, patience=patience, schema=NAME)
-        )
-        publisher = await stack.enter_async_context(
-            open_publisher(amqp_url, app_id=NAME, patience=patience, registry=registry)
-        )
-        connection = await stack.enter_async_context(connect(amqp_url, name=f"{NAME} live", patience=patience))
-        await _check_topology(connection)
-        requests = await Requests.start(await _channel(connection), asker=NAME)
-        pool = await stack.enter_async_context(_decoder_pool(settings))
-        pictures = Uploads(assets, pool), Pictures(assets, pool)
-        levels = await stack.enter_async_context(_level_reader(settings))
-        broker = _Broker(amqp_url, publisher, requests, levels)
-        dependencies = _dependencies(database, broker, pictures, secrets)
+    async with (
+        connect_database(
+            settings.require("database_url"), name=NAME, patience=settings.startup_timeout, schema=NAME
+        ) as database,
+        _open_broker(settings, registry) as broker,
+        _decoder_pool(settings) as pool,
+    ):
+        dependencies = _dependencies(database, broker, (Uploads(assets, pool), Pictures(assets, pool)), secrets)
         if settings.api_key is not None:
             await dependencies.keys.set_initial(strong_secret(settings.api_key, "WEFT_API_KEY"))
-        feed, live = await _open_feed(connection, dependencies), dependencies.live
-        checks = [
-            Check("database", database.answers),
-            Check("broker", lambda: _broker_answers(connection)),
-            Check("assets", lambda: _assets_answer(assets)),
-        ]
+        feed, live = await _open_feed(broker.connection, dependencies), dependencies.live
         feed.count_lost(registry)
         Gauge("weft_watchers", "Clients that watch a run", registry=registry).set_function(live.watchers)
-        health, metrics = health_routes(checks, registry), RequestMetrics(registry)
-        app = create_app(dependencies, health, cors_origins=_origins(settings), metrics=metrics)
+        health = health_routes(_checks(database, broker, assets), registry)
+        app = create_app(dependencies, health, cors_origins=_origins(settings), metrics=RequestMetrics(registry))
         yield Service(app, background=(*_upkeep(dependencies), feed.run), on_stop=live.close)
+
+
+@asynccontextmanager
+async def _open_broker(settings: Settings, registry: CollectorRegistry) -> AsyncGenerator[_Broker]:
+    url, patience = settings.require("amqp_url"), settings.startup_timeout
+    async with (
+        open_publisher(url, app_id=NAME, patience=patience, registry=registry) as publisher,
+        connect(url, name=f"{NAME} live", patience=patience) as connection,
+        _level_reader(settings) as levels,
+    ):
+        await _check_topology(connection)
+        requests = await Requests.start(await _channel(connection), asker=NAME)
+        yield _Broker(url, connection, publisher, requests, levels)
+
+
+def _checks(database: Database, broker: _Broker, assets: AssetStore) -> Sequence[Check]:
+    return (
+        Check("database", database.answers),
+        Check("broker", lambda: _broker_answers(broker.connection)),
+        Check("assets", lambda: _assets_answer(assets)),
+    )
 
 
 def _dependencies(

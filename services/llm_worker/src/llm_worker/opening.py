@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -55,16 +55,7 @@ async def open_calls(
     has, with its error.
     """
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(
-            connect_database(
-                settings.require("database_url"),
-                name=NAME,
-                patience=settings.startup_timeout,
-                schema=NAME,
-                role=ROLE,
-                connections=CONNECTIONS,
-            )
-        )
+        database = await stack.enter_async_context(_connect(settings))
         presence = await Presence.of_new_worker(database)
         desks = [PermitDesk(provider, database, presence) for provider in providers]
         for desk in desks:
@@ -80,6 +71,17 @@ async def open_calls(
         stack.push_async_callback(calls.close)
         await _answer_queries(stack, settings, database)
         yield OpenCalls(calls, [Check("database", database.answers)], lambda: _first_end(running))
+
+
+def _connect(settings: Settings) -> AbstractAsyncContextManager[Database]:
+    return connect_database(
+        settings.require("database_url"),
+        name=NAME,
+        patience=settings.startup_timeout,
+        schema=NAME,
+        role=ROLE,
+        connections=CONNECTIONS,
+    )
 
 
 def _line(desk: PermitDesk) -> Line:

@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
+from aio_pika.abc import AbstractChannel
+from prometheus_client import CollectorRegistry
 from structlog import get_logger
 
 from orchestrator import cache
@@ -52,14 +54,8 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         journal, admission = Journal(database), Admission(database)
         alarm, gauge = Alarm(publisher), QueueGauge(connection)
         reconciler = Reconciler(journal, admission, publisher, alarm, depth=gauge.depth, registry=registry)
-        consumer = BatchConsumer[Incoming](
-            await connection.channel(),
-            {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result, DEAD_JOBS_QUEUE: read_job},
-            Orchestrator(journal, admission, publisher, alarm, registry).handle,
-            name=NAME,
-            is_source=True,
-            registry=registry,
-        )
+        orchestrator = Orchestrator(journal, admission, publisher, alarm, registry)
+        consumer = _consumer(await connection.channel(), orchestrator, registry)
         await consumer.start()
         stack.push_async_callback(consumer.stop)
         queries = query_broker(
@@ -70,6 +66,13 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         checks = [Check("database", database.answers), Check("consumer", consumer.is_alive)]
         background = (consumer.failure, alarm.ring, reconciler.run, lambda: _prune_forever(journal, database, settings))
         yield Service(health_app(checks, registry), background=background)
+
+
+def _consumer(
+    channel: AbstractChannel, orchestrator: Orchestrator, registry: CollectorRegistry
+) -> BatchConsumer[Incoming]:
+    readers = {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result, DEAD_JOBS_QUEUE: read_job}
+    return BatchConsumer[Incoming](channel, readers, orchestrator.handle, name=NAME, is_source=True, registry=registry)
 
 
 async def _prune_forever(journal: Journal, database: Database, settings: Settings) -> None:

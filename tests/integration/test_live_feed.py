@@ -1,0 +1,132 @@
+"""The stream of live events on a real broker: the same for every reader, and no loss unnoticed."""
+
+import asyncio
+from datetime import UTC, datetime
+from itertools import pairwise
+from uuid import uuid4
+
+import pytest
+from tests.integration.gateway_fixtures import line_to
+
+from shared.contracts.events import NodeProgress, read_live_event
+from shared.messaging.connection import connect
+from shared.messaging.live import OWN_RECORDS, EventFeed
+from shared.messaging.publisher import MAX_MESSAGE_BYTES
+from shared.topology import (
+    HISTORY_QUEUE,
+    LIVE_STREAM,
+    STREAM_MAX_BYTES,
+    STREAM_SEGMENT_BYTES,
+    check_queue,
+)
+
+pytestmark = pytest.mark.usefixtures("empty_queues")
+
+
+class Heard:
+    """What a feed told."""
+
+    def __init__(self):
+        self.events, self.gaps = [], 0
+        self.changed = asyncio.Event()
+
+    def take(self, told):
+        self.events.append(told)
+        self.changed.set()
+
+    def miss(self):
+        self.gaps += 1
+
+    async def of(self, messages):
+        """Return what was told of these messages, once all of them were."""
+        wanted = {message.message_id for message in messages}
+        async with asyncio.timeout(20):
+            while len(told := [item for item in self.events if item.message_id in wanted]) < len(wanted):
+                self.changed.clear()
+                await self.changed.wait()
+        return told
+
+
+def piece(number, text="word "):
+    at = datetime.now(UTC)
+    return NodeProgress(run_id=uuid4(), node_id="n", node_type="llm", at=at, sequence=number, text=text)
+
+
+async def test_progress_reaches_those_who_listen_and_no_history(stack, channel, worker_publisher):
+    async with connect(stack.amqp_url, name="test", patience=5) as connection:
+        heard = Heard()
+        await EventFeed.open(connection, heard.take, heard.miss, history=0)
+        pieces = [piece(number) for number in (1, 2)]
+        for told in pieces:
+            worker_publisher.publish_transient(told)
+        assert [read_live_event(told.body) for told in await heard.of(pieces)] == pieces
+    history = await check_queue(channel, HISTORY_QUEUE)
+    assert history.declaration_result.message_count == 0
+
+
+async def test_all_feeds_tell_the_same_in_the_same_places_also_those_opened_later(stack, worker_publisher):
+    pieces = [piece(number) for number in range(1, 6)]
+    early, late = Heard(), Heard()
+    async with connect(stack.amqp_url, name="test", patience=5) as connection:
+        await EventFeed.open(connection, early.take, early.miss, history=0)
+        await worker_publisher.publish_all(pieces)
+        await early.of(pieces)
+        await EventFeed.open(connection, late.take, late.miss, history=1_000)
+        told = await late.of(pieces)
+        assert told == await early.of(pieces)
+    assert (early.gaps, late.gaps) == (0, 0)
+
+
+async def test_where_the_stream_begins_a_segment_no_event_is_missed(stack, worker_publisher):
+    """The broker's own record, with which a segment begins, takes a position."""
+    large = "x" * (STREAM_SEGMENT_BYTES // 3)
+    pieces = [piece(number, large) for number in range(1, 9)]
+    heard = Heard()
+    async with connect(stack.amqp_url, name="test", patience=5) as connection:
+        await EventFeed.open(connection, heard.take, heard.miss, history=0)
+        await worker_publisher.publish_all(pieces)
+        positions = [item.position for item in await heard.of(pieces)]
+    assert {after - before for before, after in pairwise(positions)} == {1, 1 + OWN_RECORDS}
+    assert heard.gaps == 0
+
+
+async def test_a_feed_whose_line_was_cut_goes_on_where_it_was(stack, worker_publisher):
+    before, meanwhile, after = piece(1), piece(2), piece(3)
+    heard = Heard()
+    async with (
+        line_to(stack.amqp_url) as line,
+        connect(line.url, name="test", patience=5) as connection,
+    ):
+        feed = await EventFeed.open(connection, heard.take, heard.miss, history=0)
+        running = asyncio.create_task(feed.run())
+        await worker_publisher.publish(before)
+        await heard.of([before])
+        await line.cut()
+        await worker_publisher.publish(meanwhile)
+        await line.restore()
+        await worker_publisher.publish(after)
+        await heard.of([before, meanwhile, after])
+        running.cancel()
+    assert heard.gaps == 0
+
+
+async def test_what_the_stream_dropped_before_it_was_read_is_a_gap(stack, worker_publisher, admin):
+    size = MAX_MESSAGE_BYTES - 1_000
+    heard = Heard()
+    async with (
+        line_to(stack.amqp_url) as line,
+        connect(line.url, name="test", patience=5) as connection,
+    ):
+        feed = await EventFeed.open(connection, heard.take, heard.miss, history=0)
+        running = asyncio.create_task(feed.run())
+        await worker_publisher.publish(before := piece(1))
+        await heard.of([before])
+        await line.cut()
+        for number in range(2, 4 + STREAM_MAX_BYTES // size):
+            await worker_publisher.publish(piece(number, "x" * size))
+        await worker_publisher.publish(after := piece(1))
+        await line.restore()
+        await heard.of([before, after])
+        running.cancel()
+    assert heard.gaps == 1
+    await admin.queue_delete(LIVE_STREAM)  # lest later gateways read all that
