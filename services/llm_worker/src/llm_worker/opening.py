@@ -23,7 +23,7 @@ from llm_worker.telemetry import watch_breakers
 from shared.contracts.errors import UnavailableError
 from shared.database import Database, connect_database
 from shared.messaging.connection import connect
-from shared.messaging.queries import query_broker
+from shared.messaging.queries import answering
 from shared.service import Check
 from shared.settings import Settings
 from shared.topology import COSTS_QUEUE
@@ -89,12 +89,10 @@ def _line(desk: PermitDesk) -> Line:
 
 
 async def _answer_queries(stack: AsyncExitStack, settings: Settings, database: Database) -> None:
-    url, handler = settings.require("amqp_url"), CostsHandler(Costs(database))
     # Only our own way to connect waits for a broker that is starting, and says what is wrong.
-    async with connect(url, name=f"{NAME} queries", patience=settings.startup_timeout):
-        broker = query_broker(url, COSTS_QUEUE, handler.handle, settings, app_id=NAME)
-        await broker.start()
-    stack.push_async_callback(broker.stop)
+    async with connect(settings.require("amqp_url"), name=f"{NAME} queries", patience=settings.startup_timeout):
+        answers = CostsHandler(Costs(database)).handle
+        await stack.enter_async_context(answering(COSTS_QUEUE, answers, settings, app_id=NAME))
 
 
 @asynccontextmanager

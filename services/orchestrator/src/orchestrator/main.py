@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from aio_pika.abc import AbstractChannel
 from prometheus_client import CollectorRegistry
@@ -24,7 +25,7 @@ from shared.database import Database, connect_database
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
 from shared.messaging.publisher import open_publisher
-from shared.messaging.queries import query_broker
+from shared.messaging.queries import answering
 from shared.service import Check, Service, health_app, run
 from shared.settings import Settings
 from shared.telemetry.metrics import new_registry
@@ -41,31 +42,29 @@ log = get_logger(__name__)
 @asynccontextmanager
 async def create_service(settings: Settings) -> AsyncGenerator[Service]:
     """Yield the running orchestrator; on leaving, the batch in hand is finished."""
-    amqp_url, patience = settings.require("amqp_url"), settings.startup_timeout
-    registry = new_registry(NAME)
-    async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(
-            connect_database(settings.require("database_url"), name=NAME, patience=patience, schema=NAME)
-        )
-        publisher = await stack.enter_async_context(
-            open_publisher(amqp_url, app_id=NAME, patience=patience, registry=registry)
-        )
-        connection = await stack.enter_async_context(connect(amqp_url, name=f"{NAME} consumer", patience=patience))
+    amqp_url, patience, registry = settings.require("amqp_url"), settings.startup_timeout, new_registry(NAME)
+    async with (
+        connect_database(settings.require("database_url"), name=NAME, patience=patience, schema=NAME) as database,
+        open_publisher(amqp_url, app_id=NAME, patience=patience, registry=registry) as publisher,
+        connect(amqp_url, name=f"{NAME} consumer", patience=patience) as connection,
+    ):
         journal, admission = Journal(database), Admission(database)
         alarm, gauge = Alarm(publisher), QueueGauge(connection)
         reconciler = Reconciler(journal, admission, publisher, alarm, depth=gauge.depth, registry=registry)
         orchestrator = Orchestrator(journal, admission, publisher, alarm, registry)
-        consumer = _consumer(await connection.channel(), orchestrator, registry)
-        await consumer.start()
-        stack.push_async_callback(consumer.stop)
-        queries = query_broker(
-            amqp_url, WHY_QUEUE, QueryHandler(journal, admission, gauge).handle, settings, app_id=NAME
-        )
-        await queries.start()
-        stack.push_async_callback(queries.stop)
-        checks = [Check("database", database.answers), Check("consumer", consumer.is_alive)]
-        background = (consumer.failure, alarm.ring, reconciler.run, lambda: _prune_forever(journal, database, settings))
-        yield Service(health_app(checks, registry), background=background)
+        answers = QueryHandler(journal, admission, gauge).handle
+        async with (
+            _consumer(await connection.channel(), orchestrator, registry) as consumer,
+            answering(WHY_QUEUE, answers, settings, app_id=NAME),
+        ):
+            checks = [Check("database", database.answers), Check("consumer", consumer.is_alive)]
+            background = (
+                consumer.failure,
+                alarm.ring,
+                reconciler.run,
+                lambda: _prune_forever(journal, database, settings),
+            )
+            yield Service(health_app(checks, registry), background=background)
 
 
 def _consumer(

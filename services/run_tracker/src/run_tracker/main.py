@@ -1,7 +1,7 @@
 """The run tracker's process: its connections, its consumer of events, its answers to queries."""
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from run_tracker.handlers import EventHandler, QueryHandler
 from run_tracker.partitions import Partitions
@@ -10,7 +10,7 @@ from shared.contracts.events import Event, read_event
 from shared.database import connect_database
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
-from shared.messaging.queries import query_broker
+from shared.messaging.queries import answering
 from shared.service import Check, Service, health_app, run
 from shared.settings import Settings
 from shared.telemetry.metrics import new_registry
@@ -22,25 +22,19 @@ NAME = "run_tracker"
 @asynccontextmanager
 async def create_service(settings: Settings) -> AsyncGenerator[Service]:
     """Yield the running tracker; on leaving, the batch in hand is finished."""
-    url, patience = settings.require("amqp_url"), settings.startup_timeout
-    registry = new_registry(NAME)
-    async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(
-            connect_database(settings.require("database_url"), name=NAME, patience=patience, schema=NAME)
-        )
-        connection = await stack.enter_async_context(connect(url, name=NAME, patience=patience))
-        consumer = BatchConsumer[Event](
+    registry, patience = new_registry(NAME), settings.startup_timeout
+    async with (
+        connect_database(settings.require("database_url"), name=NAME, patience=patience, schema=NAME) as database,
+        connect(settings.require("amqp_url"), name=NAME, patience=patience) as connection,
+        BatchConsumer[Event](
             await connection.channel(),
             {HISTORY_QUEUE: read_event},
             EventHandler(RunRepository(database), registry).handle,
             name=NAME,
             registry=registry,
-        )
-        await consumer.start()
-        stack.push_async_callback(consumer.stop)
-        broker = query_broker(url, QUERIES_QUEUE, QueryHandler(database).handle, settings, app_id=NAME)
-        await broker.start()
-        stack.push_async_callback(broker.stop)
+        ) as consumer,
+        answering(QUERIES_QUEUE, QueryHandler(database).handle, settings, app_id=NAME),
+    ):
         checks = [Check("database", database.answers), Check("consumer", consumer.is_alive)]
         yield Service(health_app(checks, registry), background=(consumer.failure, Partitions(database).keep_ahead))
 

@@ -42,21 +42,13 @@ log = get_logger(__name__)
 def to_amqp(message: Message, *, app_id: str) -> aio_pika.Message:
     """Return the message with the properties that every message of Weft carries; persistent, if it is to last.
 
-    Raises InvalidInputError `message_too_large`: the broker would close the channel, and trying again would not help.
+    Raises InvalidInputError `message_too_large`.
     """
-    body = message.to_json()
-    if len(body) > MAX_MESSAGE_BYTES:
-        raise invalid(
-            "message_too_large",
-            f"a message of {len(body):,} bytes is over the limit of {MAX_MESSAGE_BYTES:,}",
-            where=message.message_id,
-            fix="pass less text from node to node",
-        )
     now = datetime.now(UTC)
     headers: dict[str, int | str] = {HEADER: in_milliseconds(now)}
     inject(headers)
     return aio_pika.Message(
-        body,
+        _body(message),
         headers=dict(headers),
         message_id=message.message_id,
         correlation_id=str(message.run_id),
@@ -66,6 +58,19 @@ def to_amqp(message: Message, *, app_id: str) -> aio_pika.Message:
         app_id=app_id,
         delivery_mode=_TRANSIENT if isinstance(message, NodeProgress) else _PERSISTENT,
     )
+
+
+def _body(message: Message) -> bytes:
+    body = message.to_json()
+    if len(body) > MAX_MESSAGE_BYTES:
+        # The broker would close the channel, and trying again would not help.
+        raise invalid(
+            "message_too_large",
+            f"a message of {len(body):,} bytes is over the limit of {MAX_MESSAGE_BYTES:,}",
+            where=message.message_id,
+            fix="pass less text from node to node",
+        )
+    return body
 
 
 class MessagePublisher(Protocol):

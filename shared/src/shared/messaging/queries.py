@@ -1,6 +1,7 @@
 """Answering questions over the broker: FastStream hands each to a handler, and sends what it returns as the reply."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue, RabbitResponse
@@ -13,18 +14,23 @@ from shared.telemetry.messages import taken
 
 CONCURRENT_QUERIES = 16
 
+Handle = Callable[[RabbitMessage], Awaitable[RabbitResponse | None]]
 
-def query_broker(
-    url: str,
-    queue: str,
-    handle: Callable[[RabbitMessage], Awaitable[RabbitResponse | None]],
-    settings: Settings,
-    *,
-    app_id: str,
-) -> RabbitBroker:
-    """Return a broker that answers the questions of a queue once it is started."""
+
+@asynccontextmanager
+async def answering(queue: str, handle: Handle, settings: Settings, *, app_id: str) -> AsyncGenerator[None]:
+    """Have the questions of a queue answered; on leaving, those in hand are."""
+    broker = _broker(queue, handle, settings, app_id)
+    await broker.start()
+    try:
+        yield
+    finally:
+        await broker.stop()
+
+
+def _broker(queue: str, handle: Handle, settings: Settings, app_id: str) -> RabbitBroker:
     broker = RabbitBroker(
-        url,
+        settings.require("amqp_url"),
         app_id=app_id,
         graceful_timeout=settings.shutdown_timeout,
         reconnect_interval=RECONNECT_SECONDS,
