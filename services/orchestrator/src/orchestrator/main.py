@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import partial
 
 from aio_pika.abc import AbstractChannel
 from prometheus_client import CollectorRegistry
