@@ -22,6 +22,7 @@ from cli.doctor.settings import check_settings, usable_settings
 from cli.errors import ExitCode
 from cli.main import run_command
 from shared.contracts.errors import unavailable
+from shared.messaging.management import ManagedNode
 from shared.settings import Settings
 
 KEY = SecretStr("weft_abcdefghijklmnopqrstuvwxyz0123456789")
@@ -176,9 +177,9 @@ def test_a_broker_that_is_too_old_or_takes_no_messages_is_told():
     for version in ("3.9.13", "3.10.8", "4.1.0", "unknown"):
         broker._look_at_version(version, findings)
     assert [finding.level for finding in findings.made] == ["failure", "ok", "ok", "ok"]
-    broker._look_at_node({"name": "a", "disk_free_alarm": True, "disk_free": 1, "disk_free_limit": 2}, findings)
+    broker._look_at_node(ManagedNode(name="a", disk_free_alarm=True, disk_free=1, disk_free_limit=2), findings)
     assert "disk_free alarm" in findings.made[-1].message
-    broker._look_at_node({"name": "a", "disk_free": 2**31, "disk_free_limit": 2**20}, findings)
+    broker._look_at_node(ManagedNode(name="a", disk_free=2**31, disk_free_limit=2**20), findings)
     assert findings.made[-1].level is Level.OK
 
 

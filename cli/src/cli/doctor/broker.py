@@ -1,18 +1,17 @@
 """The broker: whether it answers, its version, the topology, its alarms."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
 
-import httpx2
 from aio_pika.abc import AbstractRobustConnection
 from yarl import URL
 
 from cli.doctor.clocks import compare_clocks, read_http_date
 from cli.doctor.findings import Finding, Findings
 from shared import topology
-from shared.contracts.errors import WeftError
+from shared.addresses import without_password
+from shared.contracts.errors import UnavailableError, WeftError
 from shared.messaging.connection import connect, server_version
+from shared.messaging.management import ManagedNode, open_management
 from shared.settings import Settings
 from shared.topology_check import differences
 
@@ -72,32 +71,27 @@ async def _look_at_topology(connection: AbstractRobustConnection, findings: Find
 async def _look_at_management(url: URL, findings: Findings, management_url: str | None = None) -> None:
     """Note alarms and the clock, which AMQP does not tell."""
     scheme, port = _MANAGEMENT[url.scheme]
-    address = management_url or URL.build(scheme=scheme, host=url.host or "localhost", port=port).origin()
+    address = management_url or str(URL.build(scheme=scheme, host=url.host or "localhost", port=port))
     try:
-        async with httpx2.AsyncClient(auth=(url.user or "guest", url.password or "guest")) as http:
-            response = await http.get(f"{address}/api/nodes", timeout=PATIENCE_SECONDS)
-        nodes: Any = response.raise_for_status().json()
-    except (httpx2.HTTPError, ValueError):
-        message = f"alarms and clock are not known: no management API for this user at {address}"
+        async with open_management(address, str(url)) as management:
+            told = await management.nodes()
+    except UnavailableError:
+        message = f"alarms and clock are not known: no management API for this user at {without_password(address)}"
         findings.skip(message, "on the broker: rabbitmq-plugins enable rabbitmq_management")
         return
-    for node in nodes:
+    for node in told.nodes:
         _look_at_node(node, findings)
-    if moment := _date_of(response):
+    if moment := read_http_date(told.date):
         compare_clocks("the broker", moment, findings, coarse=True)
 
 
-def _date_of(response: httpx2.Response) -> datetime | None:
-    return read_http_date(response.headers.get("date"))
-
-
-def _look_at_node(node: dict[str, Any], findings: Findings) -> None:
-    name, free, limit = node.get("name", "?"), node.get("disk_free"), node.get("disk_free_limit")
-    for alarm, fix in (
-        ("disk_free_alarm", "free space on its disk, or lower disk_free_limit"),
-        ("mem_alarm", "give it more memory, or let the workers catch up"),
-    ):
-        if node.get(alarm):
-            findings.fail(f"{name} takes no messages: {alarm.removesuffix('_alarm')} alarm", fix)
-    if isinstance(free, int) and isinstance(limit, int) and not node.get("disk_free_alarm"):
-        findings.ok(f"{name} has {free / 2**30:.1f} GiB of disk; it stops taking messages at {limit / 2**30:.2f}")
+def _look_at_node(node: ManagedNode, findings: Findings) -> None:
+    if node.mem_alarm:
+        fix = "give it more memory, or let the workers catch up"
+        findings.fail(f"{node.name} takes no messages: mem alarm", fix)
+    if node.disk_free_alarm:
+        fix = "free space on its disk, or lower disk_free_limit"
+        findings.fail(f"{node.name} takes no messages: disk_free alarm", fix)
+    elif node.disk_free is not None and node.disk_free_limit is not None:
+        free, least = node.disk_free / 2**30, node.disk_free_limit / 2**30
+        findings.ok(f"{node.name} has {free:.1f} GiB of disk; it stops taking messages at {least:.2f}")

@@ -63,11 +63,13 @@ class ManagedBinding(BaseModel):
 
 
 class ManagedNode(BaseModel):
-    """A node of the broker; while it has an alarm, nobody may publish."""
+    """A node of the broker; while it has an alarm, nobody may publish. Of its disk, bytes."""
 
     name: str
     mem_alarm: bool = False
     disk_free_alarm: bool = False
+    disk_free: int | None = None
+    disk_free_limit: int | None = None
 
 
 class _Page(BaseModel):
@@ -78,6 +80,14 @@ class _Page(BaseModel):
 _BINDINGS = TypeAdapter(list[ManagedBinding])
 _NODES = TypeAdapter(list[ManagedNode])
 _PAGE = TypeAdapter(_Page)
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedNodes:
+    """The nodes of the broker, and its clock, as HTTP tells it."""
+
+    nodes: tuple[ManagedNode, ...]
+    date: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +108,14 @@ class Management:
 
     async def read(self) -> Managed:
         """Return what the broker tells; raise UnavailableError `management_unavailable`."""
-        try:
-            queues = await self._queues()
-            bindings = await self._get(f"/api/bindings/{self._host}", _BINDINGS)
-            nodes = await self._get("/api/nodes", _NODES)
-        except (httpx2.HTTPError, ValidationError) as err:
-            raise unavailable(
-                "management_unavailable",
-                f"the broker's management API cannot be read: {type(err).__name__}",
-                where=without_password(str(self._http.base_url)),
-                fix="enable the plugin rabbitmq_management, give the user the tag monitoring, correct"
-                " WEFT_MANAGEMENT_URL",
-            ) from err
-        return Managed(tuple(queues), tuple(bindings), tuple(nodes))
+        queues = await self._queues()
+        bindings = await self._get(f"/api/bindings/{self._host}", _BINDINGS)
+        return Managed(tuple(queues), tuple(bindings), (await self.nodes()).nodes)
+
+    async def nodes(self) -> ManagedNodes:
+        """Return the broker's nodes; raise as `read` does."""
+        nodes, headers = await self._answer("/api/nodes", _NODES)
+        return ManagedNodes(tuple(nodes), headers.get("date"))
 
     async def _queues(self) -> list[ManagedQueue]:
         found, number, pages = list[ManagedQueue](), 1, 1
@@ -120,8 +125,20 @@ class Management:
         return found
 
     async def _get(self, path: str, form: TypeAdapter[T], **params: int) -> T:
-        response = await self._http.get(path, params=params)
-        return form.validate_json(response.raise_for_status().content)
+        return (await self._answer(path, form, **params))[0]
+
+    async def _answer(self, path: str, form: TypeAdapter[T], **params: int) -> tuple[T, httpx2.Headers]:
+        try:
+            response = await self._http.get(path, params=params)
+            return form.validate_json(response.raise_for_status().content), response.headers
+        except (httpx2.HTTPError, ValidationError) as err:
+            raise unavailable(
+                "management_unavailable",
+                f"the broker's management API cannot be read: {type(err).__name__}",
+                where=without_password(str(self._http.base_url)),
+                fix="enable the plugin rabbitmq_management, give the user the tag monitoring, correct"
+                " WEFT_MANAGEMENT_URL",
+            ) from err
 
 
 @asynccontextmanager
