@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from prometheus_client import CollectorRegistry
-
 from llm_worker.client import ModelClient, Tell
 from llm_worker.domain.directory import Directory
 from llm_worker.domain.model import ModelReply, ModelRequest
@@ -33,8 +31,7 @@ class ModelClients:
 @asynccontextmanager
 async def open_clients(directory: Directory, telemetry: ModelTelemetry | None = None) -> AsyncGenerator[ModelClients]:
     """Yield the clients of these providers; what they do is measured by `telemetry`."""
-    unseen = ModelTelemetry(CollectorRegistry(), (), default_model="")
-    clients = ModelClients(directory, telemetry or unseen)
+    clients = ModelClients(directory, telemetry or ModelTelemetry(None, (), default_model=""))
     try:
         yield clients
     finally:

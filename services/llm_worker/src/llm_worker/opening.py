@@ -66,7 +66,7 @@ async def open_calls(
             _running(presence.run, *(desk.run for desk in desks), lambda: _prune_forever(ledger, settings))
         )
         lines = [_line(desk) for desk in desks]
-        watch_breakers(((line.provider.name, line.breaker) for line in lines), registry or CollectorRegistry())
+        watch_breakers(((line.provider.name, line.breaker) for line in lines), registry)
         calls = LedgeredCalls(ledger, lines)
         stack.push_async_callback(calls.close)
         await _answer_queries(stack, settings, database)

@@ -23,7 +23,9 @@ _MODEL = ("provider", "model")
 class ModelTelemetry:
     """Measures calls. Models are told apart that the configuration names in full; all others are `other`."""
 
-    def __init__(self, registry: CollectorRegistry, providers: Iterable[Provider], *, default_model: str) -> None:
+    def __init__(
+        self, registry: CollectorRegistry | None, providers: Iterable[Provider], *, default_model: str
+    ) -> None:
         names = {model for provider in providers for model in provider.models if not model.endswith(WILDCARD)}
         self._known = {*names, default_model, default_model.partition("/")[2]}
         self._seconds = Histogram(
@@ -79,7 +81,7 @@ def _answered(reply: ModelReply) -> dict[str, AttributeValue]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def watch_breakers(breakers: Iterable[tuple[str, Breaker]], registry: CollectorRegistry) -> None:
+def watch_breakers(breakers: Iterable[tuple[str, Breaker]], registry: CollectorRegistry | None) -> None:
     """Have the metrics say of which providers, by name, the circuit is open."""
     is_open = Gauge("weft_model_breaker_open", "1 while a provider is left alone", ["provider"], registry=registry)
     for name, breaker in breakers:

@@ -60,7 +60,7 @@ class Reconciler:
         self._open_runs = Gauge(
             "weft_open_runs",
             "Runs that have not ended, on whatever replica, as of the last sweep",
-            registry=registry or CollectorRegistry(),
+            registry=registry,
         )
         self._missed: dict[str, datetime] = {}
         self._depths: dict[str, int] = {}

@@ -45,7 +45,7 @@ class EventHandler:
             "weft_history_lag_seconds",
             "Time between what an event tells of and the commit of its record",
             buckets=SECONDS,
-            registry=registry or CollectorRegistry(),
+            registry=registry,
         )
 
     async def handle(self, batch: Sequence[AnyEvent]) -> None:

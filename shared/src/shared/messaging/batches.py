@@ -64,7 +64,7 @@ class BatchConsumer(Generic[T]):
         registry: CollectorRegistry | None = None,
         watch: Callable[[Sequence[Consumer]], ConsumerWatch] = ConsumerWatch,
     ) -> None:
-        self._registry = registry or CollectorRegistry()
+        self._registry = registry
         self._telemetry = BatchTelemetry[T](name, self._registry, is_source=is_source)
         self._channel = channel
         self._readers = readers
@@ -94,7 +94,8 @@ class BatchConsumer(Generic[T]):
             tag = await queue.consume(self._receiver(name))
             self._consumers[tag] = queue
         self._watch = self._make_watch([(queue, tag) for tag, queue in self._consumers.items()])
-        count_lost(self._watch, self._registry)
+        if self._registry:
+            count_lost(self._watch, self._registry)
         self._loop = asyncio.create_task(self._run(), name="batches")
 
     async def stop(self) -> None:

@@ -110,7 +110,7 @@ class Publisher:
             "Time until the broker confirmed a message",
             ["exchange"],
             buckets=SECONDS,
-            registry=registry or CollectorRegistry(),
+            registry=registry,
         )
         self._in_flight: dict[str, asyncio.Future[None]] = {}
         self._sending = asyncio.Semaphore(MAX_UNCONFIRMED)

@@ -86,7 +86,7 @@ class BatchTelemetry(Generic[M_co]):
     (`is_source`), each has a span besides, in its own trace, so that this is whole.
     """
 
-    def __init__(self, consumer: str, registry: CollectorRegistry, *, is_source: bool = False) -> None:
+    def __init__(self, consumer: str, registry: CollectorRegistry | None, *, is_source: bool = False) -> None:
         sizes = Histogram("weft_batch_messages", "Messages per batch", ["consumer"], buckets=_SIZES, registry=registry)
         seconds = Histogram(
             "weft_batch_seconds", "Time to handle a batch", ["consumer"], buckets=SECONDS, registry=registry
