@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import httpx2
 
 from cli.supervisor import GATEWAY, Supervisor
 from shared.contracts.queries import RunView
+from shared.contracts.states import FINAL_RUN_STATUSES
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 PATIENCE = 60.0  # seconds; a limit for a broken system, never waited for in a working one
@@ -80,11 +82,15 @@ class System:
         raise AssertionError(f"the run ended before {count} x {kind}")
 
     def finished(self, run_id: str) -> RunView:
-        """Follow a run to its end and return it."""
+        """Follow a run to its end and return it as it is recorded, which may be a moment after the end is told."""
         for _ in self.events(run_id):
             pass
-        with self.api as api:
-            return RunView.model_validate(_json(api.get(f"/api/workflows/runs/{run_id}")))
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            run = RunView.model_validate(self.get(f"/api/workflows/runs/{run_id}"))
+            if run.status in FINAL_RUN_STATUSES:
+                return run
+            assert time.monotonic() < deadline, f"the end of run {run_id} is told, and is not recorded"
 
     def hold_model_calls(self, times: int) -> None:
         """Let the next calls of the model wait until they are released."""

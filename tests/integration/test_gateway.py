@@ -17,6 +17,7 @@ from tests.integration.gateway_client import (
     messages_in,
     picture,
     problem,
+    recorded,
     timed,
     until,
     watch,
@@ -46,11 +47,7 @@ async def test_a_workflow_is_run_from_upload_to_result(client, services):
     half = events[-1][1]["result"]["fields"]["left"]["asset"]
     assert (half["width"], half["height"]) == (100, 100)
 
-    async def is_recorded():
-        return (await client.get(location)).json()["status"] == "completed"
-
-    await until(is_recorded)
-    run = (await client.get(location)).json()
+    run = await recorded(client, location)
     assert (run["triggerRunId"], run["workflowName"], run["successfulNodes"]) == ("mine", "halves", 3)
     assert {node["nodeId"]: node["status"] for node in run["nodes"]} == dict.fromkeys(
         ["photo", "half", "out"], "success"
@@ -76,7 +73,7 @@ async def test_the_same_run_is_started_once(client, services):
     workflow, run_id = await keep(client), str(uuid4())
     answers = await asyncio.gather(*(execute(client, workflow, runId=run_id) for _ in range(5)))
     assert {(answer.status_code, answer.json()["runId"]) for answer in answers} == {(202, run_id)}
-    await watch(client, answers[0].headers["location"])
+    await recorded(client, answers[0].headers["location"])
     assert len((await client.get("/api/workflows/runs")).json()["runs"]) == 1
 
 
@@ -259,7 +256,7 @@ async def test_what_was_refused_while_the_broker_was_away_is_not_started_later(s
         accepted = await execute(gateway.client, workflow)
         while accepted.status_code != 202:
             accepted = await execute(gateway.client, workflow)
-        await watch(gateway.client, accepted.headers["location"])
+        await recorded(gateway.client, accepted.headers["location"])
         runs = (await gateway.client.get("/api/workflows/runs")).json()["runs"]
         assert [run["runId"] for run in runs] == [accepted.json()["runId"]]
 

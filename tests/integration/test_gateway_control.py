@@ -5,7 +5,18 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from tests.integration.gateway_client import GRAPH, execute, keep, messages_in, problem, until, upload, watch, watching
+from tests.integration.gateway_client import (
+    GRAPH,
+    execute,
+    keep,
+    messages_in,
+    problem,
+    recorded,
+    until,
+    upload,
+    watch,
+    watching,
+)
 from tests.integration.gateway_fixtures import gateway_process
 
 from crop_worker.main import create_service as crop_worker
@@ -46,14 +57,7 @@ QUESTION = {
 async def ended(client, answer):
     """Return the run that was accepted, as it is recorded after its end, its nodes by id."""
     assert answer.status_code == 202, answer.text
-    location = answer.headers["location"]
-    await watch(client, location)
-
-    async def is_recorded():
-        return (await client.get(location)).json()["status"] not in {"queued", "running"}
-
-    await until(is_recorded)
-    run = (await client.get(location)).json()
+    run = await recorded(client, answer.headers["location"])
     return run, {node["nodeId"]: node for node in run["nodes"]}
 
 
@@ -268,7 +272,7 @@ async def test_a_name_that_a_run_of_another_door_has_is_told_to_whoever_watches(
     refusal = data["problem"] if kind == "run.rejected" else data["problems"][0]
     assert refusal["code"] == "trigger_conflict"
     assert str(other.run_id) in refusal["message"]
-    run = (await client.get(location)).json()
+    run = await recorded(client, location)
     assert (run["status"], run["problems"]) == ("failed", [refusal])
 
 
