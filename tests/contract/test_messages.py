@@ -165,6 +165,7 @@ TAKEN = {
     "nodes": (
         NodeSummary(node_id="photo", node_type="upload_image", status=NodeStatus.SUCCESS, output=PICTURE, cached=True),
         NodeSummary(node_id="crop", node_type="crop_image", name="Crop", status=NodeStatus.PENDING),
+        NodeSummary(node_id="ask", node_type="llm", status=NodeStatus.QUEUED, queued_at=AT),
     ),
 }
 EXAMPLES = {

@@ -14,6 +14,7 @@ from shared.contracts.queries import RunView
 from shared.contracts.states import FINAL_RUN_STATUSES
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+_TELL_OF_ALL_NODES = frozenset({"run.snapshot", "run.queued", "run.started"})
 PATIENCE = 60.0  # seconds; a limit for a broken system, never waited for in a working one
 
 
@@ -69,11 +70,11 @@ class System:
                 yield event.event, json.loads(event.data)
 
     def wait_for(self, run_id: str, kind: str, count: int = 1) -> None:
-        """Return when that many events of a kind were seen, in the snapshot or live."""
+        """Return when as many nodes were told to be so far as events of a kind tell, by these or of all at once."""
         wanted = {"node.queued": "queued", "node.started": "running", "node.retrying": "retrying"}.get(kind)
         seen: set[str] = set()
         for name, data in self.events(run_id):
-            if name == "run.snapshot":
+            if name in _TELL_OF_ALL_NODES:
                 seen |= {node["nodeId"] for node in data["nodes"] or () if node["status"] == wanted}
             elif name == kind:
                 seen.add(data.get("nodeId", kind))

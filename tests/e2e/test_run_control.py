@@ -94,7 +94,7 @@ def cached(run):
 def wait_until_queued(system, run_id, names):
     seen = set()
     for kind, data in system.events(run_id):
-        if kind == "run.snapshot":
+        if kind in {"run.snapshot", "run.started"}:
             seen |= {node["nodeId"] for node in data["nodes"] or () if node["status"] == "queued"}
         elif kind == "node.queued":
             seen.add(data["nodeId"])

@@ -17,6 +17,7 @@ from benchmarks.shapes import sample
 from benchmarks.weft_side import graph
 from tests.integration.gateway_client import until
 
+from orchestrator import waiting_jobs
 from orchestrator.main import create_service as orchestrator
 from run_tracker.main import create_service as run_tracker
 from shared import topology
@@ -35,8 +36,8 @@ MESSAGES = {
     (topology.JOBS, "node.execute"): JOBS,
     (RESULTS, "node.succeeded"): JOBS,  # the orchestrator's copy is the tracker's and the gateways' as well
     (EVENTS, "run.started"): 1,
-    (EVENTS, "node.queued"): JOBS,  # of jobs as short as these nobody is told that they were started
     (EVENTS, "run.finished"): 1,
+    # That jobs as short as these were queued, and started, is told by their results.
 }
 DECISIONS = 1 + JOBS  # batches of the orchestrator, at most: the start and each result by itself
 TOLD = sum(MESSAGES.values()) - 1 - JOBS  # batches of the tracker, at most: all that is not for others alone
@@ -110,6 +111,7 @@ def _direct_keys():
 def settled(monkeypatch):
     """Jobs are short, and sent long after their workers had come, as most are: of others they would tell, and ask."""
     monkeypatch.setattr(jobs, "STARTED_SECONDS", 60.0)
+    monkeypatch.setattr(waiting_jobs, "TOLD_AFTER_SECONDS", 60.0)
     monkeypatch.setattr(backlog, "MARGIN", timedelta(hours=-1))
 
 

@@ -25,7 +25,7 @@ from orchestrator.main import create_service as orchestrator
 from shared.client import AsyncClient, BatchRequest, Client, ExecuteRequest
 from shared.contracts.commands import RunStart
 from shared.contracts.errors import InvalidInputError
-from shared.contracts.events import RunFinished
+from shared.contracts.events import RunFinished, RunStarted
 from shared.contracts.graph import Node, WorkflowGraph
 from shared.contracts.owners import LOCAL_OWNER
 from shared.contracts.queries import RunPage, RunView
@@ -278,7 +278,5 @@ async def test_the_client_follows_through_the_end_of_its_gateway(stack, gateway,
 
 
 def is_queued(update):
-    """Tell whether the update says that the job is with its queue, be it a snapshot or an event."""
-    if isinstance(update, RunView):
-        return any(node.status == "queued" for node in update.nodes or ())
-    return update.kind == "node.queued"
+    """Tell whether the update says that the job is with its queue, be it a snapshot or the run's start."""
+    return isinstance(update, RunView | RunStarted) and any(node.status == "queued" for node in update.nodes or ())

@@ -13,6 +13,7 @@ from orchestrator.domain.timers import GRACE, TURNS
 from orchestrator.journal import Journal
 from orchestrator.queries import QueryHandler, QueueGauge
 from orchestrator.reconciler import SUSPICION, Reconciler
+from orchestrator.waiting_jobs import WaitingJobs
 from shared.contracts.commands import NodeExecute, RunAdmit, RunCancel, RunStart, read_command
 from shared.contracts.errors import Problem
 from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded, read_result
@@ -86,7 +87,15 @@ def clock():
 
 @pytest.fixture
 def reconciler(journal, database, publisher, gauge, clock):
-    return Reconciler(journal, Admission(database), publisher, Alarm(publisher), depth=gauge.depth, clock=clock)
+    return Reconciler(
+        journal,
+        Admission(database),
+        publisher,
+        Alarm(publisher),
+        waiting_jobs=WaitingJobs(publisher),
+        depth=gauge.depth,
+        clock=clock,
+    )
 
 
 async def test_a_job_that_is_gone_without_a_word_is_given_up(journal, reconciler, channel, clock):

@@ -17,9 +17,10 @@ from orchestrator.domain.timers import Timer
 from orchestrator.handlers import Orchestrator
 from orchestrator.journal import Journal
 from orchestrator.reconciler import SUSPICION, SWEEP_SECONDS, Reconciler
+from orchestrator.waiting_jobs import WaitingJobs
 from shared.contracts.commands import NodeExecute, NodeReplay, RunAdmit, RunCancel, RunStart
 from shared.contracts.errors import Problem
-from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded, RunFinished, Usage
+from shared.contracts.events import NodeFailed, NodeLasting, NodeQueued, NodeSucceeded, RunFinished, Usage
 from shared.contracts.states import FINAL_NODE_STATUSES, NodeStatus, RunStatus
 from shared.contracts.values import TextValue
 from shared.database import Database
@@ -63,6 +64,13 @@ class Timers:
         return list(due.values())
 
 
+class Unwatched(WaitingJobs):
+    """Tells of no jobs that wait: it would by the real time, and nothing depends on it."""
+
+    def note(self, queued: Sequence[NodeQueued]) -> None:
+        pass
+
+
 class Replica:
     """One orchestrator process: the real handler, journal and reconciler; what it has in memory dies with it."""
 
@@ -70,11 +78,24 @@ class Replica:
         self.publisher = Publisher(world.broker, seed)
         self.timers = Timers()
         journal, admission = Journal(world.database), Admission(world.database)
+        waiting_jobs = Unwatched(self.publisher)
         self.orchestrator = Orchestrator(
-            journal, admission, self.publisher, self.timers, CollectorRegistry(), clock=world.time
+            journal,
+            admission,
+            self.publisher,
+            self.timers,
+            waiting_jobs,
+            registry=CollectorRegistry(),
+            clock=world.time,
         )
         self.reconciler = Reconciler(
-            journal, admission, self.publisher, self.timers, depth=world.depth, clock=world.time
+            journal,
+            admission,
+            self.publisher,
+            self.timers,
+            waiting_jobs=waiting_jobs,
+            depth=world.depth,
+            clock=world.time,
         )
 
 

@@ -96,11 +96,13 @@ _PENDING = tuple(
     NodeSummary(node_id=node_id, node_type="text" if node_id == "say" else "llm", status=NodeStatus.PENDING)
     for node_id in NODES
 )
-# A source, and what was given, have their outputs at once.
+# A source, and what was given, have their outputs at once; a first job is queued.
 _BEGUN = (
     _PENDING[0].model_copy(update={"status": NodeStatus.SUCCESS, "output": TextValue(text="hello")}),
     _PENDING[1].model_copy(update={"status": NodeStatus.SUCCESS, "output": TextValue(text="earlier"), "cached": True}),
-    *_PENDING[2:],
+    _PENDING[2],
+    _PENDING[3].model_copy(update={"status": NodeStatus.QUEUED, "queued_at": at(1)}),
+    *_PENDING[4:],
 )
 QUEUED = RunQueued(
     run_id=RUN_ID,
@@ -139,7 +141,7 @@ EVENTS = (
     RunRejected(run_id=RUN_ID, at=at(5), existing_run_id=RUN_ID, problem=Problem(code="run_conflict", message="taken")),
     NodeSucceeded(**about("reused"), at=at(1), output=TextValue(text="found"), cached=True),
     # A worker's failure, and another attempt.
-    *begun("limited", 1, worker="host:0"),
+    NodeStarted(**about("limited"), at=at(2), worker="host:0"),
     NodeFailed(**about("limited"), at=at(3), error=LIMITED, retryable=True, seconds=1.0),
     NodeRetrying(**about("limited"), at=at(3), error=LIMITED, retry_at=at(10)),
     *begun("limited", 10, attempt=2),

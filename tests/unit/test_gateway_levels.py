@@ -1,12 +1,15 @@
 """What the levels of queues mean: rates over the last minutes, time to drain, warnings."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
 from gateway.domain.levels import by_node_type, with_consumers_missed
-from gateway.domain.rates import BUCKET_SECONDS, WINDOW_SECONDS, Flow, Rates
+from gateway.domain.rates import BUCKET_SECONDS, WINDOW_SECONDS, Flow, Rates, first_jobs
+from shared.contracts.events import NodeSummary, RunStarted
 from shared.contracts.queues import QueueLevel
+from shared.contracts.states import NodeStatus
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 START = 1_000_000.0
@@ -61,6 +64,14 @@ def test_nothing_else_is_counted(kind, node_type):
     rates = Rates(["llm"], START)
     rates.note(kind, node_type, START)
     assert rates.flow(node_type, START + 10) == Flow()
+
+
+def test_the_first_jobs_of_a_run_are_those_that_its_start_tells_as_queued():
+    statuses = {"a": NodeStatus.SUCCESS, "b": NodeStatus.QUEUED, "c": NodeStatus.PENDING, "d": NodeStatus.QUEUED}
+    nodes = tuple(NodeSummary(node_id=name, node_type=f"type {name}", status=told) for name, told in statuses.items())
+    begun = RunStarted(run_id=UUID(int=1), at=NOW, nodes=nodes)
+    assert list(first_jobs(begun.to_json())) == ["type b", "type d"]
+    assert list(first_jobs(b"{}")) == []
 
 
 def test_the_lanes_of_a_type_are_summed_up_and_its_dead_letters_told_beside():

@@ -83,6 +83,12 @@ def test_a_run_started_tells_all_its_nodes():
     assert not progress.lacks(view(a=(NodeStatus.PENDING, 1), b=(NodeStatus.SUCCESS, 1)))
 
 
+def test_a_run_started_is_news_where_it_tells_more_of_a_node():
+    pending = view(RunStatus.RUNNING, a=(NodeStatus.PENDING, 1))
+    assert told(pending).is_news(started(a=NodeStatus.QUEUED))
+    assert not told(pending).is_news(started(a=NodeStatus.PENDING))
+
+
 @pytest.mark.parametrize("status", STATUS_EVENTS)
 def test_an_event_tells_its_status(status):
     before = view(a=(NodeStatus.PENDING, 1))

@@ -9,7 +9,7 @@ from orchestrator.domain.evolve import UnknownNodeError
 from orchestrator.domain.intake import Intake, take_in
 from orchestrator.domain.state import RunAccepted
 from shared.contracts.commands import NodeExecute
-from shared.contracts.events import NodeFailed, NodeSkipped, NodeSucceeded, RunFinished, RunStarted
+from shared.contracts.events import NodeFailed, NodeQueued, NodeSkipped, NodeSucceeded, RunFinished, RunStarted
 from shared.contracts.graph import Edge, Node, WorkflowGraph
 from shared.contracts.states import FINAL_NODE_STATUSES, IllegalTransitionError, NodeStatus, RunStatus
 from shared.contracts.values import RecordValue, TextValue
@@ -120,15 +120,23 @@ def test_the_response_is_the_runs_result():
     assert (finished.total_nodes, finished.successful_nodes, finished.failed_nodes) == (3, 3, 0)
 
 
-def test_sources_have_succeeded_when_the_run_starts():
+AS_IT_BEGINS = [("say", NodeStatus.SUCCESS), ("ask", NodeStatus.QUEUED), ("out", NodeStatus.PENDING)]
+
+
+def test_sources_have_succeeded_and_first_jobs_are_queued_when_the_run_starts():
     core = Core(CHAIN)
     core.start()
     (started,) = core.told(RunStarted)
-    assert [(node.node_id, node.status) for node in started.nodes] == [
-        ("say", NodeStatus.SUCCESS),
-        ("ask", NodeStatus.PENDING),
-        ("out", NodeStatus.PENDING),
-    ]
+    assert [(node.node_id, node.status) for node in started.nodes] == AS_IT_BEGINS
+    assert [node.queued_at for node in started.nodes] == [None, started.at, None]
+    assert core.told(NodeQueued) == []
+
+
+def test_a_start_that_is_told_again_tells_how_the_run_began_whatever_has_become_of_it():
+    core = Core(CHAIN).run()
+    core.deliver(core.command)
+    first, again = core.told(RunStarted)
+    assert again == first
 
 
 def test_a_supplied_input_overrides_the_text():

@@ -26,7 +26,7 @@ from shared.contracts.queries import LateResult, NodeView, RunView
 from shared.contracts.states import FINAL_RUN_STATUSES, NodeStatus, RunStatus
 
 _BEFORE_THE_END = (NodeStatus.PENDING, NodeStatus.QUEUED, NodeStatus.RUNNING, NodeStatus.RETRYING)
-_OF_START = frozenset({"started_at", "worker"})
+_OF_START = frozenset({"queued_at", "started_at", "worker"})
 
 
 class RunProgress:

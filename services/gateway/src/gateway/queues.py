@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from gateway.domain.levels import by_node_type, with_consumers_missed
-from gateway.domain.rates import WINDOW_SECONDS, Rates
+from gateway.domain.rates import WINDOW_SECONDS, Rates, first_jobs
 from gateway.tracker_client import TrackerClient
 from shared.contracts.errors import Problem, UnavailableError, invalid
+from shared.contracts.events import NodeQueued, RunStarted
 from shared.contracts.node_types import WORKER_TYPES
 from shared.contracts.queues import QueueDetails, QueuesView
 from shared.messaging.levels import LevelReader
@@ -25,9 +26,14 @@ class Queues:
         self._rates = Rates(_NODE_TYPES, datetime.now(UTC).timestamp())
 
     def hear(self, told: StreamedEvent) -> None:
-        """Count an event of a job."""
-        if told.node_type and told.at:
+        """Count what an event tells of jobs."""
+        if told.at is None:
+            return
+        if told.node_type:
             self._rates.note(told.kind, told.node_type, told.at.timestamp())
+        elif told.kind == RunStarted.kind_name():
+            for node_type in first_jobs(told.body):
+                self._rates.note(NodeQueued.kind_name(), node_type, told.at.timestamp())
 
     async def all(self) -> QueuesView:
         """Return all queues; raise `broker_unreachable`. Without the run tracker it is not known what is oldest."""

@@ -16,7 +16,7 @@ from gateway.domain.progress import Progress
 from gateway.event_log import EventLog, LoggedEvent, readable
 from gateway.live import Signal, Subscription
 from shared.contracts.errors import UnavailableError
-from shared.contracts.events import LiveEvent, RunQueued, RunStarted
+from shared.contracts.events import LiveEvent, NodeQueued, RunQueued, RunStarted
 from shared.contracts.queries import RunView
 
 SNAPSHOT = "run.snapshot"
@@ -99,6 +99,8 @@ class RunStream:
         event = logged.event
         if event is None or (logged.position <= self._shown_until and not self._shown.is_news(event)):
             return None
+        if isinstance(event, NodeQueued) and not self._progress.is_news(event):
+            return None  # of a job that is over by now: where there are several orchestrators, not each knows
         self._progress.take(event)
         return Told(EventId(logged.position, self._progress.ended), event)
 

@@ -16,7 +16,7 @@ from orchestrator.domain.timers import Timer, timers_of
 from orchestrator.journal import Journal, JournaledRun, LockedRuns
 from shared.contracts.commands import NodeExecute, RunStart
 from shared.contracts.envelope import Message
-from shared.contracts.events import NodeQueued, NodeSucceeded, RunQueued, RunStarted
+from shared.contracts.events import NodeSucceeded, RunQueued, RunStarted
 from shared.contracts.values import Value
 from shared.telemetry.batches import follow
 
@@ -37,7 +37,7 @@ class Decisions:
     reused: int
 
 
-_FIRST = (RunQueued, RunStarted, NodeQueued, NodeExecute)
+_FIRST = (RunQueued, RunStarted, NodeExecute)
 _RunIntake = tuple[JournaledRun | None, Intake]
 
 
@@ -122,7 +122,7 @@ async def _keep_outputs(locked: LockedRuns, intakes: Iterable[_RunIntake]) -> No
 def _most_urgent_first(messages: Sequence[Message]) -> Sequence[Message]:
     """Return the messages in the order in which they are best published.
 
-    Jobs first, since nothing goes on before them, each behind the word that its run has begun and that it is queued;
+    Jobs first, since nothing goes on before them, each behind the word that its run has begun;
     those of runs that have little to say before those of large ones.
     """
     counts = Counter(message.run_id for message in messages)

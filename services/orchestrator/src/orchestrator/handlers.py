@@ -1,5 +1,6 @@
 """From deliveries to decisions: read the journal, decide, write the journal, publish."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -13,10 +14,11 @@ from orchestrator.batch import take_in_batch
 from orchestrator.clock import Clock, utc_now
 from orchestrator.domain.intake import Incoming
 from orchestrator.journal import Journal
+from orchestrator.waiting_jobs import WaitingJobs
 from shared.contracts.commands import NodeAbandon, RunAdmit
 from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError
-from shared.contracts.events import NodeRetrying, RunFinished
+from shared.contracts.events import NodeFailed, NodeQueued, NodeRetrying, NodeSucceeded, RunFinished
 from shared.messaging.publisher import MessagePublisher
 from shared.telemetry.batches import seconds_since_sent
 from shared.telemetry.metrics import SECONDS
@@ -25,13 +27,16 @@ log = get_logger(__name__)
 
 # A run that has more messages in a batch is large: those of other runs do not wait until all of its are handled.
 LARGE = 6
+# Of these a loss does no harm, so that nothing waits until they are confirmed.
+_UNAWAITED = (NodeAbandon, NodeQueued)
 
 
 class Orchestrator:
     """Handles batches of commands and results.
 
     When `handle` returns, the journal is committed and every message that follows from the batch is confirmed
-    by the broker; until then nothing of the batch may be acknowledged. Handling a message again does no harm.
+    by the broker; until then nothing of the batch may be acknowledged. Handling a message again does no harm. A batch
+    may be handled while another one waits for its confirms: decisions are made one after the other all the same.
     """
 
     def __init__(
@@ -40,15 +45,18 @@ class Orchestrator:
         admission: Admission,
         publisher: MessagePublisher,
         alarm: SetsTimers,
-        registry: CollectorRegistry,
+        waiting_jobs: WaitingJobs,
         *,
+        registry: CollectorRegistry,
         clock: Clock = utc_now,
     ) -> None:
         self._journal = journal
         self._admission = admission
         self._publisher = publisher
         self._alarm = alarm
+        self._waiting_jobs = waiting_jobs
         self._clock = clock
+        self._deciding = asyncio.Lock()
         self._lag = Histogram(
             "weft_journal_lag_seconds",
             "Time between the sending of a message and the commit of what it means",
@@ -67,8 +75,10 @@ class Orchestrator:
     async def handle(self, batch: Sequence[Incoming]) -> None:
         """Take in a batch; raise UnavailableError while the database or the broker is away."""
         for part in _small_runs_first(batch):
-            decisions = await take_in_batch(self._journal, part, now=self._clock())
+            async with self._deciding:
+                decisions = await take_in_batch(self._journal, part, now=self._clock())
             self._observe_lag(part)
+            self._waiting_jobs.forget(message for message in part if isinstance(message, NodeSucceeded | NodeFailed))
             await self._publish(decisions.messages)
             self._alarm.set(decisions.timers)
             await self._admit(decisions.freed)
@@ -80,7 +90,8 @@ class Orchestrator:
                 self._lag.observe(seconds)
 
     async def _publish(self, messages: Sequence[Message]) -> None:
-        await self._publisher.publish_all(message for message in messages if not isinstance(message, NodeAbandon))
+        self._waiting_jobs.note([message for message in messages if isinstance(message, NodeQueued)])
+        await self._publisher.publish_all(message for message in messages if not isinstance(message, _UNAWAITED))
         for message in messages:
             if isinstance(message, NodeAbandon):
                 self._publisher.publish_unawaited(message)

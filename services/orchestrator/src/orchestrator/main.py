@@ -17,6 +17,7 @@ from orchestrator.handlers import Orchestrator
 from orchestrator.journal import Journal
 from orchestrator.queries import QueryHandler, QueueGauge
 from orchestrator.reconciler import Reconciler
+from orchestrator.waiting_jobs import WaitingJobs
 from shared.contracts.commands import read_command, read_job
 from shared.contracts.errors import UnavailableError
 from shared.contracts.events import read_result
@@ -34,6 +35,7 @@ NAME = "orchestrator"
 JOURNAL_GRACE = timedelta(hours=24)
 RUN_GRACE = timedelta(days=90)  # how long ids and trigger ids of runs that ended are known
 PRUNE_SECONDS = 600.0
+BATCHES = 2  # one is decided while another waits for its confirms
 
 log = get_logger(__name__)
 
@@ -49,8 +51,11 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
     ):
         journal, admission = Journal(database), Admission(database)
         alarm, gauge = Alarm(publisher), QueueGauge(connection)
-        reconciler = Reconciler(journal, admission, publisher, alarm, depth=gauge.depth, registry=registry)
-        orchestrator = Orchestrator(journal, admission, publisher, alarm, registry)
+        waiting_jobs = WaitingJobs(publisher)
+        reconciler = Reconciler(
+            journal, admission, publisher, alarm, waiting_jobs=waiting_jobs, depth=gauge.depth, registry=registry
+        )
+        orchestrator = Orchestrator(journal, admission, publisher, alarm, waiting_jobs, registry=registry)
         answers = QueryHandler(journal, admission, gauge).handle
         async with (
             _consumer(await connection.channel(), orchestrator, registry) as consumer,
@@ -64,13 +69,16 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
                 lambda: _prune_forever(journal, database, settings),
             )
             yield Service(health_app(checks, registry), background=background)
+        waiting_jobs.tell()
 
 
 def _consumer(
     channel: AbstractChannel, orchestrator: Orchestrator, registry: CollectorRegistry
 ) -> BatchConsumer[Incoming]:
     readers = {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result, DEAD_JOBS_QUEUE: read_job}
-    return BatchConsumer[Incoming](channel, readers, orchestrator.handle, name=NAME, is_source=True, registry=registry)
+    return BatchConsumer[Incoming](
+        channel, readers, orchestrator.handle, name=NAME, is_source=True, concurrency=BATCHES, registry=registry
+    )
 
 
 async def _prune_forever(journal: Journal, database: Database, settings: Settings) -> None:

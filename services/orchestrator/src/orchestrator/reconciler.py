@@ -1,7 +1,8 @@
 """The reconciler: looks at all runs that are under way, at once and then regularly, so that none sticks.
 
 It sets the timers that this process does not know of (a restart, a replica that died, a time that was far ahead),
-admits runs whose turn has come, and gives up attempts whose jobs are gone without a word: that is, nobody has told of
+admits runs whose turn has come, tells of the jobs that wait (once: the process before it may have died with the word
+held back), and gives up attempts whose jobs are gone without a word: that is, nobody has told of
 them for longer than an attempt may take, and they do not wait in a queue either.
 """
 
@@ -16,9 +17,11 @@ from structlog import get_logger
 from orchestrator.admission import Admission
 from orchestrator.alarm import SetsTimers
 from orchestrator.clock import Clock, utc_now
+from orchestrator.domain.decide import queued_since
 from orchestrator.domain.state import RunState
 from orchestrator.domain.timers import expiry, timers_of, unconfirmed
 from orchestrator.journal import Journal, JournaledRun
+from orchestrator.waiting_jobs import WaitingJobs
 from shared.contracts.commands import NodeExpire, RunAdmit
 from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError
@@ -31,6 +34,7 @@ SWEEP_SECONDS = 30.0
 SWEEP_BATCH = 100  # runs that are locked at a time
 # How long a job must have been missed: a worker that has just taken it tells so within a second.
 SUSPICION = timedelta(seconds=10)
+RETOLD = timedelta(minutes=2)  # of jobs that were given out so long ago it is told again when the process begins
 
 Depth = Callable[[str], Awaitable[int]]  # of a queue: messages that wait
 
@@ -47,6 +51,7 @@ class Reconciler:
         publisher: MessagePublisher,
         alarm: SetsTimers,
         *,
+        waiting_jobs: WaitingJobs,
         depth: Depth,
         registry: CollectorRegistry | None = None,
         clock: Clock = utc_now,
@@ -55,6 +60,7 @@ class Reconciler:
         self._admission = admission
         self._publisher = publisher
         self._alarm = alarm
+        self._waiting_jobs = waiting_jobs
         self._depth = depth
         self._clock = clock
         self._open_runs = Gauge(
@@ -62,6 +68,7 @@ class Reconciler:
             "Runs that have not ended, on whatever replica, as of the last sweep",
             registry=registry,
         )
+        self._is_first_sweep = True
         self._missed: dict[str, datetime] = {}
         self._depths: dict[str, int] = {}
 
@@ -83,6 +90,7 @@ class Reconciler:
         self._open_runs.set(len(run_ids))
         for start in range(0, len(run_ids), SWEEP_BATCH):
             await self._look_at(run_ids[start : start + SWEEP_BATCH], seen)
+        self._is_first_sweep = False
 
     async def _admit(self) -> None:
         now = self._clock()
@@ -111,6 +119,8 @@ class Reconciler:
         for run in runs:
             assert run.state
             self._alarm.set(timers_of(run.state))
+            if self._is_first_sweep:
+                self._waiting_jobs.note(queued_since(run.state, now - RETOLD))
             if run.admitted and run.state.status is RunStatus.QUEUED:
                 messages.append(RunAdmit(run_id=run.state.accepted.run_id, at=now))
             messages += [expire async for expire in self._lost(run.state, now, seen)]

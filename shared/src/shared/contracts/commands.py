@@ -134,7 +134,7 @@ class NodeExecute(NodeMessage):
     """A job: execute a node with these params and inputs (by input handle, in the order of the edges).
 
     It may take `timeout` seconds. No attempt follows the `last_attempt`, whatever comes of it. `workflow_id` is that of
-    the run, if it is one of a saved workflow.
+    the run, if it is one of a saved workflow. `queued_at` is when the job was given out first.
     """
 
     kind: Literal["node.execute"] = "node.execute"
@@ -144,6 +144,7 @@ class NodeExecute(NodeMessage):
     last_attempt: bool = False
     timeout: float | None = None
     lane: Lane = Lane.NORMAL
+    queued_at: datetime | None = None
 
 
 RunCommand = RunStart | RunCancel | RunAdmit | RunExpire | NodeRetry | NodeReplay | NodeExpire

@@ -17,7 +17,7 @@ from shared.contracts.values import RecordValue, Value
 
 
 class NodeSummary(Contract):
-    """A node as it is when its run starts: sources have succeeded already."""
+    """A node as it is when its run starts: sources have succeeded already, and the first jobs are queued."""
 
     node_id: str
     node_type: str
@@ -25,6 +25,7 @@ class NodeSummary(Contract):
     status: NodeStatus
     output: Value | None = None
     cached: bool = False
+    queued_at: datetime | None = None
 
 
 class _RunTaken(Message):
@@ -95,7 +96,10 @@ class RunFinished(Message):
 
 
 class NodeQueued(NodeMessage):
-    """A node's job was handed to its worker's queue."""
+    """A node's job has waited in its worker's queue for a moment.
+
+    Of the jobs that a run begins with, `run.started` tells; of one that is over sooner, its result.
+    """
 
     kind: Literal["node.queued"] = "node.queued"
     at: datetime
@@ -158,8 +162,8 @@ class Usage(Contract):
 class NodeSucceeded(NodeMessage):
     """A node has its output. `seconds` is how long the body of the job took; `cached` says that none was needed.
 
-    `started_at` is when the `worker` took the job. `warnings` tell what a person may want to know of an output that is
-    good all the same.
+    `queued_at` is when the job was given out, `started_at` when the `worker` took it. `warnings` tell what a person may
+    want to know of an output that is good all the same.
     """
 
     kind: Literal["node.succeeded"] = "node.succeeded"
@@ -169,6 +173,7 @@ class NodeSucceeded(NodeMessage):
     usage: Usage | None = None
     cached: bool = False
     warnings: tuple[Problem, ...] = ()
+    queued_at: datetime | None = None
     started_at: datetime | None = None
     worker: str | None = None
 
@@ -177,8 +182,8 @@ class NodeFailed(NodeMessage):
     """An attempt at a node failed.
 
     Where `retryable`, another attempt follows, not before `retry_after` seconds if the cause named a time; else the
-    node has failed for good. `usage` is what the attempt cost all the same. `started_at` is when the `worker` took the
-    job, where one has told of the failure.
+    node has failed for good. `usage` is what the attempt cost all the same. `queued_at` is when the job was given out,
+    `started_at` when the `worker` took it, where one has told of the failure.
     """
 
     kind: Literal["node.failed"] = "node.failed"
@@ -188,6 +193,7 @@ class NodeFailed(NodeMessage):
     retry_after: float | None = None
     seconds: float | None = None
     usage: Usage | None = None
+    queued_at: datetime | None = None
     started_at: datetime | None = None
     worker: str | None = None
 
@@ -199,6 +205,7 @@ class NodeRetrying(NodeMessage):
     at: datetime
     error: Problem
     retry_at: datetime
+    queued_at: datetime | None = None
 
 
 class NodeSkipped(NodeMessage):

@@ -61,6 +61,7 @@ def result_event(job: NodeExecute, outcome: Outcome, execution: Execution) -> Re
             return NodeSucceeded(
                 **job.about,
                 **asdict(execution),
+                queued_at=job.queued_at,
                 output=output,
                 usage=usage,
                 warnings=tuple(warning.model_copy(update={"node_id": job.node_id}) for warning in warnings),
@@ -69,6 +70,7 @@ def result_event(job: NodeExecute, outcome: Outcome, execution: Execution) -> Re
             return NodeFailed(
                 **job.about,
                 **asdict(execution),
+                queued_at=job.queued_at,
                 error=problem.model_copy(update={"node_id": job.node_id}),
                 retryable=isinstance(outcome, Retryable) and not job.last_attempt,
                 retry_after=outcome.retry_after if isinstance(outcome, Retryable) else None,
@@ -97,6 +99,7 @@ def unpublishable(result: NodeSucceeded, problem: Problem) -> NodeFailed:
         seconds=result.seconds,
         error=error,
         usage=result.usage,
+        queued_at=result.queued_at,
         started_at=result.started_at,
         worker=result.worker,
     )

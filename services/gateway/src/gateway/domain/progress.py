@@ -71,7 +71,9 @@ class Progress:
         match event:
             case RunQueued() | RunStarted():
                 stage = _RUN_STAGES[RunStatus.RUNNING if isinstance(event, RunStarted) else RunStatus.QUEUED]
-                return stage > self._run_stage or any(node.node_id not in self._nodes for node in event.nodes)
+                return stage > self._run_stage or any(
+                    (1, _STAGES[node.status]) > self._known(node.node_id) for node in event.nodes
+                )
             case RunFinished() | RunRejected():
                 return not self.ended
             case NodeProgress():

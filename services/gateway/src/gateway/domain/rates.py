@@ -4,10 +4,14 @@ Counted from the events that every gateway reads anyway, so that no table needs 
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
+from shared.contracts.base import Contract
 from shared.contracts.events import NodeFailed, NodeQueued, NodeSucceeded
+from shared.contracts.states import NodeStatus
 
 WINDOW_SECONDS = 300.0
 BUCKET_SECONDS = 10.0
@@ -29,6 +33,15 @@ class _Bucket:
     number: int
     arrived: int = 0
     finished: int = 0
+
+
+class _Node(Contract):
+    node_type: str
+    status: NodeStatus
+
+
+class _Begun(Contract):
+    nodes: tuple[_Node, ...]
 
 
 class Rates:
@@ -64,3 +77,12 @@ class Rates:
     def _drop_old(buckets: deque[_Bucket], number: int) -> None:
         while buckets and buckets[0].number < number - WINDOW_SECONDS / BUCKET_SECONDS:
             buckets.popleft()
+
+
+def first_jobs(body: bytes) -> Iterator[str]:
+    """Yield the node types of the jobs that a run began with."""
+    try:
+        begun = _Begun.model_validate_json(body)
+    except ValidationError:
+        return  # the log of events says so
+    yield from (node.node_type for node in begun.nodes if node.status is NodeStatus.QUEUED)

@@ -73,7 +73,7 @@ class Change:
 
     def try_again(self, node_id: str) -> None:
         """Make the next attempt as soon as the run's window allows."""
-        self._set(node_id, attempt=self._nodes[node_id].attempt + 1, retry_at=None)
+        self._set(node_id, attempt=self._nodes[node_id].attempt + 1, retry_at=None, queued_at=None)
         self._ready = self._ready.add(node_id)
 
     def revive(self, node_id: str) -> None:

@@ -7,6 +7,8 @@ is delivered again are those of the first time, less what is past.
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
 
 from orchestrator.domain.state import JournalEvent, NodesCached, RunAccepted, RunState
 from shared.contracts.commands import JobInput, NodeAbandon, NodeExecute, NodeExpire, RunExpire
@@ -39,8 +41,9 @@ def decide(state: RunState, event: JournalEvent) -> list[Message]:
     if isinstance(event, RunAccepted) and state.begun_by is None and not event.problems:
         messages.append(_run_queued(state))
     if state.begun_by == event.message_id:
-        told = _told_at_start(state)
-        messages.append(_run_started(state, told))
+        outputs = _outputs_told_at_start(state)
+        messages.append(_run_started(state, outputs))
+        told = outputs.union(filter(partial(_queued_at_start, state), state.plan.nodes))
     if isinstance(event, NodeSucceeded) or (isinstance(event, NodeFailed) and not event.retryable):
         told = frozenset({event.node_id})
     if isinstance(event, NodeExpire):
@@ -54,19 +57,19 @@ def decide(state: RunState, event: JournalEvent) -> list[Message]:
 
 
 def _about_node(state: RunState, node_id: str, event: JournalEvent, *, is_told: bool) -> Iterator[Message]:
-    """Yield what is to be told of a node; `is_told` says that everybody knows of its end already."""
+    """Yield what is to be told of a node; `is_told` says that everybody knows already what became of it."""
     node, about = state.nodes[node_id], state.attempt_at(node_id)
     match node.status:
         case NodeStatus.QUEUED if node.started_at is None:
-            # Told first: a process that dies in between must not leave a job that nobody has heard of.
-            yield NodeQueued(**about, at=node.queued_at or event.at)
+            if not is_told:
+                yield NodeQueued(**about, at=node.queued_at or event.at)
             yield _job(state, node_id)
         case NodeStatus.RETRYING if node.retry_at and node.error:
-            yield NodeRetrying(**about, at=event.at, error=node.error, retry_at=node.retry_at)
+            yield NodeRetrying(**about, at=event.at, error=node.error, retry_at=node.retry_at, queued_at=node.queued_at)
         case NodeStatus.SUCCESS if node.output and not is_told:
             yield NodeSucceeded(**about, at=event.at, output=node.output, cached=node.cached)
         case NodeStatus.FAILED if node.error and not is_told:
-            yield NodeFailed(**about, at=event.at, error=node.error)
+            yield NodeFailed(**about, at=event.at, error=node.error, queued_at=node.queued_at)
             if isinstance(event, RunExpire) and node.queued_at:
                 yield NodeAbandon(**about)
         case NodeStatus.SKIPPED:
@@ -79,7 +82,17 @@ def _about_node(state: RunState, node_id: str, event: JournalEvent, *, is_told: 
             return
 
 
-def _told_at_start(state: RunState) -> frozenset[str]:
+def queued_since(state: RunState, moment: datetime) -> list[NodeQueued]:
+    """Return what is to be told of the jobs that were given out since then, and that no worker has had for a while."""
+    queued = ((node_id, node) for node_id, node in state.nodes.items() if node.status is NodeStatus.QUEUED)
+    return [
+        NodeQueued(**state.attempt_at(node_id), at=node.queued_at)
+        for node_id, node in queued
+        if node.queued_at and node.queued_at >= moment and node.started_at is None
+    ]
+
+
+def _outputs_told_at_start(state: RunState) -> frozenset[str]:
     """Return the nodes whose outputs the start of the run tells, as far as they fit into one message."""
     told: list[str] = []
     size = 0
@@ -91,6 +104,12 @@ def _told_at_start(state: RunState) -> frozenset[str]:
                 break
             told.append(node_id)
     return frozenset(told)
+
+
+def _queued_at_start(state: RunState, node_id: str) -> bool:
+    """Tell whether a node's first job was given out when the run began, whatever has become of the node since."""
+    node = state.nodes[node_id]
+    return node.attempt == 1 and not node.cached and node.queued_at is not None and node.queued_at == state.begun_at
 
 
 def _unsuccessful_predecessor(state: RunState, node_id: str) -> str:
@@ -109,6 +128,7 @@ def _job(state: RunState, node_id: str) -> NodeExecute:
         last_attempt=node.tries >= state.plan.retry_policy(node_id).max_attempts,
         timeout=state.plan.timeout(node_id),
         lane=node.lane,
+        queued_at=node.queued_at,
     )
 
 
@@ -122,14 +142,16 @@ def job_inputs(state: RunState, node_id: str) -> dict[str, tuple[JobInput, ...]]
 
 
 def _run_queued(state: RunState) -> RunQueued:
-    return RunQueued.model_validate(_taken(state, frozenset()), by_name=True)
+    nodes = tuple(_pending(state, node_id) for node_id in state.plan.nodes)
+    return RunQueued.model_validate(_taken(state, nodes), by_name=True)
 
 
-def _run_started(state: RunState, told: frozenset[str]) -> RunStarted:
-    return RunStarted.model_validate(_taken(state, told), by_name=True)
+def _run_started(state: RunState, outputs: frozenset[str]) -> RunStarted:
+    nodes = tuple(_begun(state, node_id, has_output=node_id in outputs) for node_id in state.plan.nodes)
+    return RunStarted.model_validate(_taken(state, nodes), by_name=True)
 
 
-def _taken(state: RunState, told: frozenset[str]) -> dict[str, object]:
+def _taken(state: RunState, nodes: tuple[NodeSummary, ...]) -> dict[str, object]:
     command = state.accepted.command
     return {
         "run_id": command.run_id,
@@ -140,21 +162,23 @@ def _taken(state: RunState, told: frozenset[str]) -> dict[str, object]:
         "trigger_run_id": command.trigger_run_id,
         "resumed_from": command.resumed_from,
         "command": command,
-        "nodes": tuple(_summary(state, node_id, has_output=node_id in told) for node_id in state.plan.nodes),
+        "nodes": nodes,
     }
 
 
-def _summary(state: RunState, node_id: str, *, has_output: bool) -> NodeSummary:
+def _pending(state: RunState, node_id: str) -> NodeSummary:
+    node = state.plan.nodes[node_id]
+    return NodeSummary(node_id=node_id, node_type=node.type, name=node.name, status=NodeStatus.PENDING)
+
+
+def _begun(state: RunState, node_id: str, *, has_output: bool) -> NodeSummary:
     """Return the node as it was right after the run began, whatever has become of it since."""
-    node = state.nodes[node_id]
-    return NodeSummary(
-        node_id=node_id,
-        node_type=state.plan.nodes[node_id].type,
-        name=state.plan.nodes[node_id].name,
-        status=NodeStatus.SUCCESS if has_output else NodeStatus.PENDING,
-        output=node.output if has_output else None,
-        cached=has_output and node.cached,
-    )
+    node, known = state.nodes[node_id], _pending(state, node_id)
+    if has_output:
+        return known.model_copy(update={"status": NodeStatus.SUCCESS, "output": node.output, "cached": node.cached})
+    if _queued_at_start(state, node_id):
+        return known.model_copy(update={"status": NodeStatus.QUEUED, "queued_at": node.queued_at})
+    return known
 
 
 def _run_finished(state: RunState) -> RunFinished:

@@ -81,7 +81,7 @@ def _accept(event: RunAccepted) -> RunState:
 
 
 def _begin(state: RunState, cause: str, at: datetime) -> RunState:
-    begun = replace(state, status=run_transition(state.status, RunStatus.RUNNING), begun_by=cause)
+    begun = replace(state, status=run_transition(state.status, RunStatus.RUNNING), begun_by=cause, begun_at=at)
     change = Change(begun, cause, at)
     given = state.accepted.command.given
     for node_id in state.plan.nodes:

@@ -175,7 +175,7 @@ def _late(event: NodeEvent) -> list[Message]:
 
 def _take_in_dead_job(state: RunState, job: NodeExecute, now: datetime) -> Intake:
     """Fail the node of a job that came back dead; unlike a worker's result, nobody has told of it yet."""
-    failed = NodeFailed(**job.about, at=now, error=_worker_crashed(job))
+    failed = NodeFailed(**job.about, at=now, error=_worker_crashed(job), queued_at=job.queued_at)
     if not is_news(state, failed) and failed.message_id not in state.caused:
         return Intake(state)  # what came of the attempt was told by its result
     intake = _take_in_node_event(state, failed)

@@ -104,8 +104,8 @@ class RunState:
     `in_own_lane` those of the latter that are in the lane of the run's priority, `lasting` those that a worker has had
     for a while. `ready` holds, in order, the nodes that could be queued but for the run's window. `caused` tells for
     each event which nodes it changed, in order; an event that is not in it has not been taken in. `tokens` and `cost`
-    (US dollars) are what models were used for. `begun_by` is the id of the event that let the run begin, `finished_by`
-    of the one that ended it, at `finished_at`.
+    (US dollars) are what models were used for. `begun_by` is the id of the event that let the run begin, at `begun_at`,
+    `finished_by` of the one that ended it, at `finished_at`.
     """
 
     accepted: RunAccepted
@@ -121,6 +121,7 @@ class RunState:
     cost: float = 0.0
     status: RunStatus = RunStatus.QUEUED
     begun_by: str | None = None
+    begun_at: datetime | None = None
     finished_by: str | None = None
     finished_at: datetime | None = None
 

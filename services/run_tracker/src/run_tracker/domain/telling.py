@@ -85,7 +85,10 @@ def records_of(event: AnyEvent) -> Iterator[RunRecord | NodeRecord | AttemptReco
     match event:
         case RunQueued() | RunStarted():
             yield _run_taken(event)
-            yield from _nodes_taken(event)
+            for node in _nodes_taken(event):
+                yield node
+                if node.queued_at:
+                    yield from _attempt_of(node)
         case RunRejected():
             return  # about a start that was refused; the run that exists has nothing to do with it
         case RunFinished():
@@ -138,7 +141,9 @@ def _nodes_taken(event: _Taken) -> Iterator[NodeRecord]:
 
 
 def _as_taken(event: _Taken, node: NodeSummary) -> Mapping[str, Any]:
-    """Return what a run's start tells of the status of a node: sources have succeeded already."""
+    """Return what a run's start tells of a node: sources have succeeded already, first jobs are queued."""
+    if node.status is NodeStatus.QUEUED:
+        return {"status": node.status, "rank": node_rank(node.status, 1), "attempt": 1, "queued_at": node.queued_at}
     if node.status not in FINAL_NODE_STATUSES or node.output is None:
         return {"status": node.status, "rank": node_rank(node.status, 0)}
     success = Success(order=earliest_first(event.at), finished_at=event.at, output=node.output, cached=node.cached)
@@ -184,7 +189,8 @@ def _decided(event: _Decided) -> NodeRecord:
     match event:
         case NodeRetrying():
             retry = Retry(order=earliest_first(event.at), error=event.error, retry_at=event.retry_at)
-            return _record(event, NodeStatus.RETRYING, given_up_rank(event.attempt), retry=retry)
+            rank = given_up_rank(event.attempt)
+            return _record(event, NodeStatus.RETRYING, rank, retry=retry, queued_at=event.queued_at)
         case NodeSkipped():
             return _record(event, NodeStatus.SKIPPED, ended_rank(NodeStatus.SKIPPED, event.attempt), ended_at=event.at)
         case NodeCancelled():
@@ -212,7 +218,13 @@ def _attempted(event: _Attempted) -> NodeRecord:
 def _given_up(event: _Decided) -> Iterator[AttemptRecord]:
     if isinstance(event, NodeRetrying):
         given_up = GivenUp(order=earliest_first(event.at), finished_at=event.at, error=event.error)
-        yield AttemptRecord(run_id=event.run_id, node_id=event.node_id, attempt=event.attempt, given_up=given_up)
+        yield AttemptRecord(
+            run_id=event.run_id,
+            node_id=event.node_id,
+            attempt=event.attempt,
+            queued_at=event.queued_at,
+            given_up=given_up,
+        )
 
 
 def _attempt_of(node: NodeRecord) -> Iterator[AttemptRecord]:
@@ -253,7 +265,7 @@ def _succeeded(event: NodeSucceeded) -> NodeRecord:
     # Only the orchestrator knows earlier outputs.
     ranked = ended_rank if event.cached else node_rank
     rank = ranked(NodeStatus.SUCCESS, event.attempt)
-    return _record(event, NodeStatus.SUCCESS, rank, success=success, start=_start(event))
+    return _record(event, NodeStatus.SUCCESS, rank, success=success, queued_at=event.queued_at, start=_start(event))
 
 
 def _failed(event: NodeFailed) -> NodeRecord:
@@ -266,7 +278,8 @@ def _failed(event: NodeFailed) -> NodeRecord:
         seconds=event.seconds,
         usage=event.usage,
     )
-    return _record(event, status, node_rank(status, event.attempt), failure=failure, start=_start(event))
+    rank = node_rank(status, event.attempt)
+    return _record(event, status, rank, failure=failure, queued_at=event.queued_at, start=_start(event))
 
 
 def _start(event: NodeSucceeded | NodeFailed) -> Start | None:
