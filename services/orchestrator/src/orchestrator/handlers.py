@@ -1,6 +1,5 @@
 """From deliveries to decisions: read the journal, decide, write the journal, publish."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -35,8 +34,7 @@ class Orchestrator:
     """Handles batches of commands and results.
 
     When `handle` returns, the journal is committed and every message that follows from the batch is confirmed
-    by the broker; until then nothing of the batch may be acknowledged. Handling a message again does no harm. A batch
-    may be handled while another one waits for its confirms: decisions are made one after the other all the same.
+    by the broker; until then nothing of the batch may be acknowledged. Handling a message again does no harm.
     """
 
     def __init__(
@@ -56,7 +54,6 @@ class Orchestrator:
         self._alarm = alarm
         self._waiting_jobs = waiting_jobs
         self._clock = clock
-        self._deciding = asyncio.Lock()
         self._lag = Histogram(
             "weft_journal_lag_seconds",
             "Time between the sending of a message and the commit of what it means",
@@ -75,8 +72,7 @@ class Orchestrator:
     async def handle(self, batch: Sequence[Incoming]) -> None:
         """Take in a batch; raise UnavailableError while the database or the broker is away."""
         for part in _small_runs_first(batch):
-            async with self._deciding:
-                decisions = await take_in_batch(self._journal, part, now=self._clock())
+            decisions = await take_in_batch(self._journal, part, now=self._clock())
             self._observe_lag(part)
             self._waiting_jobs.forget(message for message in part if isinstance(message, NodeSucceeded | NodeFailed))
             await self._publish(decisions.messages)

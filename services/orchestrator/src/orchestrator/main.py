@@ -35,7 +35,6 @@ NAME = "orchestrator"
 JOURNAL_GRACE = timedelta(hours=24)
 RUN_GRACE = timedelta(days=90)  # how long ids and trigger ids of runs that ended are known
 PRUNE_SECONDS = 600.0
-BATCHES = 2  # one is decided while another waits for its confirms
 
 log = get_logger(__name__)
 
@@ -76,9 +75,7 @@ def _consumer(
     channel: AbstractChannel, orchestrator: Orchestrator, registry: CollectorRegistry
 ) -> BatchConsumer[Incoming]:
     readers = {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result, DEAD_JOBS_QUEUE: read_job}
-    return BatchConsumer[Incoming](
-        channel, readers, orchestrator.handle, name=NAME, is_source=True, concurrency=BATCHES, registry=registry
-    )
+    return BatchConsumer[Incoming](channel, readers, orchestrator.handle, name=NAME, is_source=True, registry=registry)
 
 
 async def _prune_forever(journal: Journal, database: Database, settings: Settings) -> None:

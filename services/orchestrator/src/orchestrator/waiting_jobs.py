@@ -12,7 +12,7 @@ from shared.contracts.envelope import NodeMessage
 from shared.contracts.events import NodeQueued
 from shared.messaging.publisher import MessagePublisher
 
-TOLD_AFTER_SECONDS = 0.1
+TOLD_AFTER_SECONDS = 0.3
 
 _Attempt = tuple[UUID, str, int]
 

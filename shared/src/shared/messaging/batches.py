@@ -43,7 +43,7 @@ class Delivery(Generic[T]):
 
 
 class BatchConsumer(Generic[T]):
-    """Hands batches from several queues to one handler, in the order of arrival, `concurrency` of them at a time.
+    """Hands batches from several queues to one handler, in the order of arrival.
 
     `readers` gives for each queue how to decode its messages; `name` is what metrics and traces call the consumer; it
     `is_source` if other messages follow from those that it handles. The handler returns when all effects of the batch
@@ -61,7 +61,6 @@ class BatchConsumer(Generic[T]):
         *,
         name: str = "batches",
         is_source: bool = False,
-        concurrency: int = 1,
         registry: CollectorRegistry | None = None,
         watch: Callable[[Sequence[Consumer]], ConsumerWatch] = ConsumerWatch,
     ) -> None:
@@ -75,8 +74,7 @@ class BatchConsumer(Generic[T]):
         self._settled = _SettledTags()
         self._make_watch = watch
         self._watch: ConsumerWatch | None = None
-        self._concurrency = concurrency
-        self._loops: list[asyncio.Task[None]] = []
+        self._loop: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -98,10 +96,10 @@ class BatchConsumer(Generic[T]):
         self._watch = self._make_watch([(queue, tag) for tag, queue in self._consumers.items()])
         if self._registry:
             count_lost(self._watch, self._registry)
-        self._loops = [asyncio.create_task(self._run(), name="batches") for _ in range(self._concurrency)]
+        self._loop = asyncio.create_task(self._run(), name="batches")
 
     async def stop(self) -> None:
-        """Take no more messages, finish the batches in hand; what is left goes back to its queue."""
+        """Take no more messages, finish the batch in hand; what is left goes back to its queue."""
         for tag, queue in self._consumers.items():
             try:
                 async with asyncio.timeout(CANCEL_TIMEOUT):
@@ -109,23 +107,25 @@ class BatchConsumer(Generic[T]):
             except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
                 log.info("consumer was gone already", reason=str(err) or type(err).__name__)
         self._stopping.set()
-        await asyncio.gather(*self._loops)
+        if self._loop:
+            await self._loop
 
     async def is_alive(self) -> bool:
         """Tell whether messages can come and are handled."""
-        if not self._loops or any(loop.done() for loop in self._loops) or self._channel.is_closed:
+        if self._loop is None or self._loop.done() or self._channel.is_closed:
             return False
         return self._watch is not None and await self._watch.passes()
 
     async def failure(self) -> None:
         """Wait until no messages can come any more, or none are handled; raise the reason.
 
-        Raises UnavailableError `consumer_lost`; a loop ends by itself only through a defect.
+        Raises UnavailableError `consumer_lost`; the loop ends by itself only through a defect.
         """
+        assert self._loop
         assert self._watch
         watching = asyncio.create_task(self._watch.run())
         try:
-            ended, _ = await asyncio.wait([*self._loops, watching], return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait([self._loop, watching], return_when=asyncio.FIRST_COMPLETED)
         finally:
             watching.cancel()
         for task in ended:
