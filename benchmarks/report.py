@@ -17,7 +17,7 @@ Figure = Callable[[Measured], float]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that was measured, and where. `setups` says of each peer how it was set up."""
+    """Everything that was measured, and where. `setups` says how each peer was set up, `lost` which runs it lost."""
 
     command: str
     machine: str
@@ -26,6 +26,7 @@ class Report:
     setups: Mapping[str, str]
     loads: Sequence[Load]
     rounds: Sequence[Round]
+    lost: Sequence[str]
     both: Sequence[Both]
     drained: Drained | None
     memory: Sequence[Memory]
@@ -34,6 +35,7 @@ class Report:
         """Return the whole report, which shows the picture of that name."""
         parts = [self._head(picture), ["## Aims", "", *self._aims()]]
         parts += [["## " + load.title, "", *self._load(load)] for load in self.loads if self._given(load.name)]
+        parts += [["## Runs that were lost", "", *(f"- {what}." for what in self.lost)]] if self.lost else []
         parts += [["## What a node costs", "", *self._costs()]] if self._given("burst") else []
         parts += [self._bodies()] if self.both else []
         parts += [_backlog(self.drained)] if self.drained else []

@@ -109,14 +109,17 @@ def _measure(resources: ExitStack, folder: Path, options: argparse.Namespace) ->
     loads = [load for load in batch_loads(counts) if load.name in options.loads]
     logs = folder / "logs"
     comparison = Comparison(sides, loads, servers, logs)
+    memory = measure_services(settings, folder / "idle")
+    rounds = [comparison.round(number) for number in range(options.rounds)] if loads else []
     return Report(
         command=" ".join(["python -m benchmarks.run", *sys.argv[1:]]),
         machine=machine,
         sides=options.sides,
         setups={peer.name: peer.setup for peer in PEERS if peer.name in options.sides},
         loads=loads,
-        memory=measure_services(settings, folder / "idle"),
-        rounds=[comparison.round(number) for number in range(options.rounds)] if loads else [],
+        memory=memory,
+        rounds=rounds,
+        lost=comparison.lost,
         both=_bodies(servers, logs, counts, options),
         drained=measure_drain(settings, logs / "drain", runs=counts.waiting) if "drain" in options.loads else None,
         versions={**servers.versions, **_flat(comparison.versions)},

@@ -90,8 +90,6 @@ class Coordinator:
             await self._broker.publish(ENDS, run=body["run"], status="completed")
 
     async def _publish_jobs(self, run_id: str, run: Run, ready: Sequence[int]) -> None:
-        for number in ready:
-            self._broker.tell("node.queued", run_id, node=number, attempt=1)
         await asyncio.gather(*(self._broker.publish(JOBS, run=run_id, **run.job(number)) for number in ready))
 
 
