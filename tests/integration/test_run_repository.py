@@ -25,6 +25,7 @@ from run_tracker import repository as statements
 from run_tracker.handlers import EventHandler
 from run_tracker.repository import PAGE_BYTES, RunRepository
 from run_tracker.run_lists import list_statement
+from shared.contracts.bundles import Told
 from shared.contracts.commands import RunStart
 from shared.contracts.cursors import RunCursor
 from shared.contracts.events import NodeSummary, RunFinished, RunStarted
@@ -78,7 +79,8 @@ async def test_any_order_repetition_and_batching_gives_the_same(repository, seed
 
 async def test_replicas_at_the_same_time_give_the_same(repository):
     handler = EventHandler(repository)
-    await asyncio.gather(*(handler.handle(batch) for seed in range(4) for batch in shuffled(seed)))
+    told = [[Told("t", batch)] for seed in range(4) for batch in shuffled(seed)]
+    await asyncio.gather(*map(handler.handle, told))
     assert (await repository.get(RUN_ID)).nodes == VIEWS
 
 

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.domain.intake import Incoming
+from shared.contracts.bundles import Bundle, read_told
 from shared.contracts.commands import NodeAbandon, NodeExecute, RunCommand
 from shared.contracts.envelope import Message
+from shared.messaging.publisher import Publishable
 
 
 class CrashError(Exception):
@@ -21,7 +23,10 @@ class Broker:
     jobs: list[NodeExecute] = field(default_factory=list[NodeExecute])
     events: list[Message] = field(default_factory=list[Message])
 
-    def publish(self, message: Message) -> None:
+    def publish(self, message: Publishable) -> None:
+        if isinstance(message, Bundle):
+            self.events += read_told(message.body).events
+            return
         if isinstance(message, NodeExecute):
             self.jobs.append(message)
         elif isinstance(message, RunCommand):
@@ -41,7 +46,7 @@ class Publisher:
     async def publish(self, message: Message) -> None:
         await self.publish_all([message])
 
-    async def publish_all(self, messages: Iterable[Message]) -> None:
+    async def publish_all(self, messages: Iterable[Publishable]) -> None:
         distinct = list({message.message_id: message for message in messages}.values())
         if self.dies_after is not None:
             # Confirms are pipelined: any part of a batch may have reached the broker.
@@ -51,7 +56,7 @@ class Publisher:
             self._broker.publish(message)
         self._count()
 
-    def publish_unawaited(self, message: Message) -> None:
+    def publish_unawaited(self, message: Publishable) -> None:
         assert isinstance(message, NodeAbandon)
 
     def _count(self) -> None:

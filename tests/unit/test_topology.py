@@ -39,10 +39,10 @@ from shared.topology import (
     DEAD_JOBS_QUEUE,
     EVENTS,
     EXCHANGES,
-    FORWARDED,
     HISTORY_QUEUE,
     JOBS,
     LETHAL_DEATHS,
+    NO_LONGER_FORWARDED,
     PROGRESS,
     QUERY_QUEUES,
     QUEUES,
@@ -88,11 +88,11 @@ def test_the_dead_jobs_of_a_type_are_kept_together_and_the_orchestrator_gets_a_c
         assert dead in BY_NAME[DEAD_JOBS_QUEUE].bindings
 
 
-def test_results_of_workers_reach_the_orchestrator_and_everybody():
+def test_results_of_workers_reach_the_orchestrator_which_tells_everybody():
     # A timeout takes its place behind the results that came before it.
     assert BY_NAME[RESULTS_QUEUE].bindings == (Binding(RESULTS, "node.#"), Binding(RUNS, "node.expire"))
-    assert FORWARDED == {RESULTS: EVENTS}
-    assert Binding(EVENTS, "node.#") in BY_NAME[HISTORY_QUEUE].bindings
+    assert NO_LONGER_FORWARDED == {RESULTS: EVENTS}
+    assert {Binding(EVENTS, key) for key in ("run.#", "node.#", "events")} == set(BY_NAME[HISTORY_QUEUE].bindings)
 
 
 def test_every_queue_but_those_of_queries_is_a_quorum_queue_with_a_delivery_limit():

@@ -14,8 +14,10 @@ from faststream.specification import AsyncAPI
 from pydantic import BaseModel
 
 from shared import topology
+from shared.contracts.bundles import Bundle
 from shared.contracts.commands import NodeAbandon, NodeExecute, NodeReplay, RunCancel, RunStart
-from shared.contracts.events import EVENTS, NodeFailed, NodeLasting, NodeProgress, NodeSucceeded
+from shared.contracts.envelope import Message
+from shared.contracts.events import EVENTS, NodeFailed, NodeLasting, NodeProgress, NodeStarted, NodeSucceeded
 from shared.contracts.history import (
     FindRun,
     GetStatistics,
@@ -50,16 +52,18 @@ Weft runs visual AI-image workflows as event-driven services over RabbitMQ.
 
 To start a run, publish `run.start` to the exchange `weft.runs` with the routing key `run.start`; to cancel one,
 `run.cancel` likewise; to try a failed node of an open run once more, `node.replay`. To follow runs, bind a queue of
-your own to the topic exchange `weft.events`: run events have their kind as routing key (`run.finished`), node events
-their kind and the node's type (`node.succeeded.llm`).
+your own to the topic exchange `weft.events`: run events have their kind as routing key (`run.finished`). What becomes
+of nodes is told in bundles, for any runs together: the routing key is `events`, `type` too, and the body lines of JSON,
+first an index (`[[message id, kind, run id, node type], ...]`), then each event on a line of its own. That a worker has
+had a job for a moment is told by itself (`node.started.llm`).
 A worker consumes the jobs of its type from `weft.jobs` (lanes, most urgent first: `llm.high`, `llm`, `llm.low`; and
 `llm.suspect`, for what was in hand when a worker died, to be taken one at a time)
-and publishes what comes of them to `weft.results`, from where they become events. `weft.control` tells workers which
+and publishes what comes of them to `weft.results`; the orchestrator tells it on. `weft.control` tells workers which
 attempts to abandon. What a worker tells while it works (the pieces of a model's answer) is on the topic exchange
 `weft.progress` (`node.progress.llm`), not persistent, for those who watch.
 
-Properties of every message: `message_id` (equal whenever the same fact is told again), `correlation_id` (the run's
-id), `type` (the message's kind), `content_type` application/json, `delivery_mode` 2. Unknown fields are to be
+Properties of every message but bundles: `message_id` (equal whenever the same fact is told again), `correlation_id`
+(the run's id), `type` (the message's kind), `content_type` application/json, `delivery_mode` 2. Unknown fields are to be
 ignored. Messages are delivered at least once: expect repetitions, in any order.
 """
 _ANSWERS: Mapping[type[BaseModel], type[BaseModel]] = {
@@ -108,11 +112,20 @@ def _describe(broker: RabbitBroker) -> None:
         queue = _ASKED_AT.get(query, topology.QUERIES_QUEUE)
         _sends(broker, topology.QUERIES, queue, query, f"{query.__doc__} reply_to gets a {reply.__name__}.")
     for event in EVENTS:
-        kind = event.kind_name()
-        _receives(broker, topology.EVENTS, kind if kind.startswith("run.") else f"{kind}.*", event)
+        _describe_event(broker, event)
     _receives(broker, topology.PROGRESS, f"{NodeProgress.kind_name()}.*", NodeProgress)
     for reply in dict.fromkeys(_ANSWERS.values()):
         broker.publisher("reply_to", title=reply.__name__, schema=reply, description="The answer to a query.")
+
+
+def _describe_event(broker: RabbitBroker, event: type[Message]) -> None:
+    kind = event.kind_name()
+    if kind.startswith("run."):
+        _receives(broker, topology.EVENTS, kind, event)
+    elif event is NodeStarted:
+        _receives(broker, topology.EVENTS, f"{kind}.*", event)
+    else:
+        _receives(broker, topology.EVENTS, Bundle.kind_name(), event, bundled=True)
 
 
 def _describe_work(broker: RabbitBroker, node_type: str) -> None:
@@ -138,14 +151,16 @@ def _sends(
     )
 
 
-def _receives(broker: RabbitBroker, exchange: str, pattern: str, event: type[BaseModel]) -> None:
+def _receives(
+    broker: RabbitBroker, exchange: str, pattern: str, event: type[BaseModel], *, bundled: bool = False
+) -> None:
     async def consume(message: BaseModel) -> None: ...
 
     consume.__annotations__["message"] = event
     subscriber = broker.subscriber(
         RabbitQueue("your-queue", routing_key=pattern),
         _exchange(exchange),
-        title=f"{exchange}/{pattern}",
-        description=event.__doc__,
+        title=f"{exchange}/{pattern}/{event.__name__}" if bundled else f"{exchange}/{pattern}",
+        description=f"On a line of a bundle: {event.__doc__}" if bundled else event.__doc__,
     )
     subscriber(consume)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import ChannelClosed
 
+from shared.contracts.bundles import Bundle
 from shared.contracts.commands import (
     NodeAbandon,
     NodeExecute,
@@ -45,8 +46,8 @@ EXCHANGES: Mapping[str, str] = {
     QUERIES: "direct",
     DEAD: "direct",
 }
-# What workers tell reaches the orchestrator and, as events, everybody; what the orchestrator tells, only the latter.
-FORWARDED: Mapping[str, str] = {RESULTS: EVENTS}
+# What workers tell reaches the orchestrator, which tells everybody, in bundles. Earlier versions had it forwarded.
+NO_LONGER_FORWARDED: Mapping[str, str] = {RESULTS: EVENTS}
 
 COMMANDS_QUEUE = "orchestrator.commands"
 RESULTS_QUEUE = "orchestrator.results"
@@ -132,13 +133,14 @@ def _job_queues(node_type: NodeType) -> Iterator[Queue]:
             yield replace(job_queue, dead_letter_queue=f"dead.{node_type.queue}")
 
 
+_TOLD = (Binding(EVENTS, "run.#"), Binding(EVENTS, "node.#"), Binding(EVENTS, Bundle.kind_name()))
 _LIVE_QUEUES = (
     _quorum(COMMANDS_QUEUE, Binding(RUNS, "run.*"), Binding(RUNS, "node.retry"), Binding(RUNS, "node.replay")),
     # A timeout waits its turn behind results that came before it, else these would be late after an outage.
     _quorum(RESULTS_QUEUE, Binding(RESULTS, "node.#"), Binding(RUNS, "node.expire")),
     # A second copy of each dead job: the first stays in its dead-letter queue for people, this one fails its node.
     _quorum(DEAD_JOBS_QUEUE, *(Binding(DEAD, node_type.queue) for node_type in WORKER_TYPES if node_type.queue)),
-    _quorum(HISTORY_QUEUE, Binding(EVENTS, "run.#"), Binding(EVENTS, "node.#")),
+    _quorum(HISTORY_QUEUE, *_TOLD),
     *(queue for node_type in WORKER_TYPES for queue in _job_queues(node_type)),
 )
 _DEAD_LETTER_QUEUES = {queue.dead_letter_queue for queue in _LIVE_QUEUES if queue.dead_letter_queue}
@@ -152,7 +154,7 @@ QUEUES: tuple[Queue, ...] = (
 # No queue among the others: it has no dead letters, cannot be emptied, and is not consumed but read.
 STREAM = Queue(
     LIVE_STREAM,
-    (Binding(EVENTS, "run.#"), Binding(EVENTS, "node.#"), Binding(PROGRESS, "node.#")),
+    (*_TOLD, Binding(PROGRESS, "node.#")),
     {
         "x-queue-type": "stream",
         "x-max-age": STREAM_MAX_AGE,
@@ -162,7 +164,7 @@ STREAM = Queue(
 )
 
 
-def address(message: Message) -> tuple[str, str]:
+def address(message: Message | Bundle) -> tuple[str, str]:
     """Return the exchange and the routing key that a message is published with, by any service but a worker."""
     match message:
         case NodeExecute():
@@ -179,14 +181,14 @@ def address(message: Message) -> tuple[str, str]:
             return EVENTS, message.kind_name()
 
 
-def worker_address(message: Message) -> tuple[str, str]:
+def worker_address(message: Message | Bundle) -> tuple[str, str]:
     """Return the exchange and the routing key that a worker publishes a message with."""
     exchange, routing_key = address(message)
     return (RESULTS if isinstance(message, WorkerMessage) else exchange), routing_key
 
 
 async def declare(channel: AbstractChannel) -> None:
-    """Create all exchanges, queues and bindings that are not there yet; nothing is ever deleted.
+    """Create all exchanges, queues and bindings that are not there yet; no queue is ever deleted.
 
     Raises UnavailableError `topology_refused` where the broker has one with other arguments, or the user may not.
     """
@@ -204,8 +206,8 @@ async def declare(channel: AbstractChannel) -> None:
 async def _declare(channel: AbstractChannel) -> None:
     for name, kind in EXCHANGES.items():
         await channel.declare_exchange(name, kind, durable=True)
-    for source, destination in FORWARDED.items():
-        await (await channel.get_exchange(destination)).bind(source, "#")
+    for source, destination in NO_LONGER_FORWARDED.items():
+        await (await channel.get_exchange(destination)).unbind(source, "#")
     for queue in (*QUEUES, STREAM):
         declared = await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
         for binding in queue.bindings:

@@ -1,7 +1,7 @@
 """From deliveries to decisions: read the journal, decide, write the journal, publish."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client import Counter as CountMetric
@@ -14,11 +14,22 @@ from orchestrator.clock import Clock, utc_now
 from orchestrator.domain.intake import Incoming
 from orchestrator.journal import Journal
 from orchestrator.waiting_jobs import WaitingJobs
+from shared.contracts.bundles import bundled
 from shared.contracts.commands import NodeAbandon, RunAdmit
 from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError
-from shared.contracts.events import NodeFailed, NodeQueued, NodeRetrying, NodeSucceeded, RunFinished
-from shared.messaging.publisher import MessagePublisher
+from shared.contracts.events import (
+    NodeCancelled,
+    NodeFailed,
+    NodeLasting,
+    NodeLate,
+    NodeQueued,
+    NodeRetrying,
+    NodeSkipped,
+    NodeSucceeded,
+    RunFinished,
+)
+from shared.messaging.publisher import BundlePublisher, Publishable
 from shared.telemetry.batches import seconds_since_sent
 from shared.telemetry.metrics import SECONDS
 
@@ -26,6 +37,8 @@ log = get_logger(__name__)
 
 # A run that has more messages in a batch is large: those of other runs do not wait until all of its are handled.
 LARGE = 6
+_WORKERS_TELL = (NodeLasting, NodeSucceeded, NodeFailed)
+_IN_BUNDLES = (NodeSucceeded, NodeFailed, NodeRetrying, NodeSkipped, NodeCancelled, NodeLate)
 # Of these a loss does no harm, so that nothing waits until they are confirmed.
 _UNAWAITED = (NodeAbandon, NodeQueued)
 
@@ -41,7 +54,7 @@ class Orchestrator:
         self,
         journal: Journal,
         admission: Admission,
-        publisher: MessagePublisher,
+        publisher: BundlePublisher,
         alarm: SetsTimers,
         waiting_jobs: WaitingJobs,
         *,
@@ -75,7 +88,7 @@ class Orchestrator:
             decisions = await take_in_batch(self._journal, part, now=self._clock())
             self._observe_lag(part)
             self._waiting_jobs.forget(message for message in part if isinstance(message, NodeSucceeded | NodeFailed))
-            await self._publish(decisions.messages)
+            await self._publish(part, decisions.messages)
             self._alarm.set(decisions.timers)
             await self._admit(decisions.freed)
             self._reused.inc(decisions.reused)
@@ -85,9 +98,9 @@ class Orchestrator:
             if (seconds := seconds_since_sent(message)) is not None:
                 self._lag.observe(seconds)
 
-    async def _publish(self, messages: Sequence[Message]) -> None:
+    async def _publish(self, part: Iterable[Incoming], messages: Sequence[Message]) -> None:
         self._waiting_jobs.note([message for message in messages if isinstance(message, NodeQueued)])
-        await self._publisher.publish_all(message for message in messages if not isinstance(message, _UNAWAITED))
+        await self._publisher.publish_all(_awaited(part, messages))
         for message in messages:
             if isinstance(message, NodeAbandon):
                 self._publisher.publish_unawaited(message)
@@ -104,6 +117,18 @@ class Orchestrator:
                 await self._publisher.publish_all(RunAdmit(run_id=run_id, at=now) for run_id in admitted)
         except UnavailableError as err:
             log.warning("runs that wait for their turn are left to the reconciler", reason=str(err))
+
+
+def _awaited(part: Iterable[Incoming], messages: Sequence[Message]) -> Iterator[Publishable]:
+    """Yield what is to be published and confirmed, what happened first before what followed from it.
+
+    What workers told is told on, to all who want to know: in bundles, with what was decided about nodes.
+    """
+    apart = [message for message in messages if not isinstance(message, (*_IN_BUNDLES, *_UNAWAITED))]
+    yield from (message for message in apart if not isinstance(message, RunFinished))
+    told = [message for message in part if isinstance(message, _WORKERS_TELL)]
+    yield from bundled([*told, *(message for message in messages if isinstance(message, _IN_BUNDLES))])
+    yield from (message for message in apart if isinstance(message, RunFinished))
 
 
 def _small_runs_first(batch: Sequence[Incoming]) -> list[list[Incoming]]:

@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from shared.contracts.bundles import bundled
 from shared.contracts.envelope import NodeMessage
 from shared.contracts.events import NodeQueued
-from shared.messaging.publisher import MessagePublisher
+from shared.messaging.publisher import BundlePublisher
 
-TOLD_AFTER_SECONDS = 0.3
+TOLD_AFTER_SECONDS = 0.1
 
 _Attempt = tuple[UUID, str, int]
 
@@ -20,7 +21,7 @@ _Attempt = tuple[UUID, str, int]
 class WaitingJobs:
     """Holds the word that a job is queued back, and publishes it when the job has waited for a moment."""
 
-    def __init__(self, publisher: MessagePublisher) -> None:
+    def __init__(self, publisher: BundlePublisher) -> None:
         self._publisher = publisher
         self._held: dict[_Attempt, NodeQueued] = {}
 
@@ -40,9 +41,8 @@ class WaitingJobs:
         self._tell(list(self._held.values()))
 
     def _tell(self, queued: Iterable[NodeQueued]) -> None:
-        for message in queued:
-            if self._held.pop(_attempt(message), None):
-                self._publisher.publish_unawaited(message)
+        for bundle in bundled(message for message in queued if self._held.pop(_attempt(message), None)):
+            self._publisher.publish_unawaited(bundle)
 
 
 def _attempt(message: NodeMessage) -> _Attempt:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from run_tracker.handlers import EventHandler, QueryHandler
 from run_tracker.partitions import Partitions
 from run_tracker.repository import RunRepository
-from shared.contracts.events import Event, read_event
+from shared.contracts.bundles import Told, read_told
 from shared.database import connect_database
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
@@ -26,9 +26,9 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
     async with (
         connect_database(settings.require("database_url"), name=NAME, patience=patience, schema=NAME) as database,
         connect(settings.require("amqp_url"), name=NAME, patience=patience) as connection,
-        BatchConsumer[Event](
+        BatchConsumer[Told](
             await connection.channel(),
-            {HISTORY_QUEUE: read_event},
+            {HISTORY_QUEUE: read_told},
             EventHandler(RunRepository(database), registry).handle,
             name=NAME,
             registry=registry,

@@ -3,12 +3,21 @@
 Each message knows its id, which is the same whenever the same fact is told again: repeats are recognised by it.
 """
 
-from typing import TypedDict
+from typing import Protocol, TypedDict
 from uuid import UUID
 
 from pydantic import Field
 
 from shared.contracts.base import SCHEMA_VERSION, Contract
+
+
+class Identified(Protocol):
+    """What comes in one message on the broker."""
+
+    @property
+    def message_id(self) -> str:
+        """An id that is equal for every telling of the same."""
+        ...
 
 
 class Message(Contract):

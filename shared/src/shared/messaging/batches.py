@@ -17,13 +17,13 @@ from pydantic import ValidationError
 from structlog import get_logger
 
 from shared import topology
-from shared.contracts.envelope import Message
+from shared.contracts.envelope import Identified
 from shared.contracts.errors import UnavailableError
 from shared.messaging.consumer_watch import Consumer, ConsumerWatch, count_lost
 from shared.messaging.settling import settle
 from shared.telemetry.batches import BatchTelemetry
 
-T = TypeVar("T", bound=Message)
+T = TypeVar("T", bound=Identified)
 
 MAX_BATCH = 200
 FIRST_PAUSE = 0.1  # seconds between attempts while something that is needed is away; doubles up to the last

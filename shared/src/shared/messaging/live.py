@@ -22,6 +22,7 @@ from aio_pika.exceptions import AMQPError, ChannelClosed
 from prometheus_client import CollectorRegistry
 from structlog import get_logger
 
+from shared.contracts.bundles import Bundle, unbundle
 from shared.contracts.errors import unavailable
 from shared.messaging.consumer_watch import Consumer, ConsumerWatch, count_lost
 from shared.topology import LIVE_STREAM
@@ -34,6 +35,7 @@ RETRY_SECONDS = 1.0
 # The broker begins each segment of a stream with one record of its own, which takes a position and is told to nobody.
 # Events are only ever lost in whole segments, which hold more than one: `STREAM_SEGMENT_BYTES`, `MAX_MESSAGE_BYTES`.
 OWN_RECORDS = 1
+PLACES = 1_024  # for events in a message
 _OFFSET = "x-stream-offset"
 
 Watch = Callable[[Sequence[Consumer]], ConsumerWatch]
@@ -46,7 +48,8 @@ log = get_logger(__name__)
 class StreamedEvent:
     """An event as the stream holds it; `message_id` is equal for every telling of the same fact.
 
-    `at` is when it was published, and `node_type` that of the node that it is about, where both are told.
+    `position` is its place in its message, and `PLACES` times that of the message in the stream. `at` is when it was
+    published, and `node_type` that of the node that it is about, where both are told.
     """
 
     position: int
@@ -163,15 +166,17 @@ class EventFeed:
         if position % ACK_EVERY == 0:
             await incoming.ack(multiple=True)
 
-    def _hand_on(self, position: int, incoming: AbstractIncomingMessage) -> None:
+    def _hand_on(self, offset: int, incoming: AbstractIncomingMessage) -> None:
+        if incoming.type == Bundle.kind_name():
+            return self._hand_on_bundle(offset, incoming)
         try:
             run_id = UUID(incoming.correlation_id or "")
         except ValueError:
             log.warning("an event without a run", message_id=incoming.message_id)
-            return
-        message_id, kind = incoming.message_id or str(position), incoming.type or ""
+            return None
+        message_id, kind = incoming.message_id or str(offset), incoming.type or ""
         event = StreamedEvent(
-            position,
+            offset * PLACES,
             run_id,
             kind,
             message_id,
@@ -179,7 +184,17 @@ class EventFeed:
             node_type=_node_type(incoming.routing_key or "", kind),
             at=incoming.timestamp,
         )
-        self._receive(event)
+        return self._receive(event)
+
+    def _hand_on_bundle(self, offset: int, incoming: AbstractIncomingMessage) -> None:
+        try:
+            entries = unbundle(incoming.body)
+        except ValueError:  # ValidationError is one
+            log.warning("an unreadable bundle of events", message_id=incoming.message_id)
+            return
+        for place, (entry, body) in enumerate(entries, start=offset * PLACES):
+            message_id, kind, run_id, node_type = entry
+            self._receive(StreamedEvent(place, run_id, kind, message_id, body, node_type, incoming.timestamp))
 
 
 def _node_type(routing_key: str, kind: str) -> str | None:

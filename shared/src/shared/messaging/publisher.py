@@ -16,6 +16,7 @@ from structlog import get_logger
 
 from shared import topology
 from shared.contracts.base import CONTENT_TYPE
+from shared.contracts.bundles import Bundle
 from shared.contracts.commands import NodeAbandon
 from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError, invalid, unavailable
@@ -23,7 +24,7 @@ from shared.contracts.events import NodeProgress
 from shared.messaging.connection import connect
 from shared.messaging.dead_letters import Letter
 from shared.messaging.sending_time import HEADER, in_milliseconds
-from shared.telemetry.messages import publishing
+from shared.telemetry.messages import publishing, publishing_bundle
 from shared.telemetry.metrics import SECONDS
 from shared.telemetry.propagation import inject
 
@@ -32,14 +33,15 @@ MAX_UNCONFIRMED = 500  # messages
 MAX_TRANSIENT = 1_000  # messages that wait to be written; more are dropped
 PUBLISH_TIMEOUT = 10.0  # seconds; a broker under a memory or disk alarm stops answering publishers
 
-Address = Callable[[Message], tuple[str, str]]  # of a message: exchange and routing key
+Publishable = Message | Bundle
+Address = Callable[[Publishable], tuple[str, str]]  # of a message: exchange and routing key
 
 _PERSISTENT, _TRANSIENT = aio_pika.DeliveryMode.PERSISTENT, aio_pika.DeliveryMode.NOT_PERSISTENT
 
 log = get_logger(__name__)
 
 
-def to_amqp(message: Message, *, app_id: str) -> aio_pika.Message:
+def to_amqp(message: Publishable, *, app_id: str) -> aio_pika.Message:
     """Return the message with the properties that every message of Weft carries; persistent, if it is to last.
 
     Raises InvalidInputError `message_too_large`.
@@ -51,16 +53,18 @@ def to_amqp(message: Message, *, app_id: str) -> aio_pika.Message:
         _body(message),
         headers=dict(headers),
         message_id=message.message_id,
-        correlation_id=str(message.run_id),
+        correlation_id=None if isinstance(message, Bundle) else str(message.run_id),
         type=message.kind_name(),
-        content_type=CONTENT_TYPE,
+        content_type=message.content_type if isinstance(message, Bundle) else CONTENT_TYPE,
         timestamp=now,
         app_id=app_id,
         delivery_mode=_TRANSIENT if isinstance(message, NodeProgress) else _PERSISTENT,
     )
 
 
-def _body(message: Message) -> bytes:
+def _body(message: Publishable) -> bytes:
+    if isinstance(message, Bundle):
+        return message.body
     body = message.to_json()
     if len(body) > MAX_MESSAGE_BYTES:
         # The broker would close the channel, and trying again would not help.
@@ -85,6 +89,18 @@ class MessagePublisher(Protocol):
         ...
 
     def publish_unawaited(self, message: Message) -> None:
+        """Publish what matters only while it is fresh."""
+        ...
+
+
+class BundlePublisher(MessagePublisher, Protocol):
+    """What publishes messages, and events in bundles."""
+
+    async def publish_all(self, messages: Iterable[Publishable]) -> None:
+        """Return once all are safe."""
+        ...
+
+    def publish_unawaited(self, message: Publishable) -> None:
         """Publish what matters only while it is fresh."""
         ...
 
@@ -117,13 +133,13 @@ class Publisher:
         self._unawaited: set[asyncio.Task[None]] = set()
         self._transient: set[asyncio.Task[None]] = set()
 
-    async def publish(self, message: Message) -> None:
+    async def publish(self, message: Publishable) -> None:
         """Return once the broker has the message safe in a queue; raise UnavailableError if that is not certain.
 
         Raises InvalidInputError `message_too_large`.
         """
         where, mandatory = self._address(message), not isinstance(message, NodeAbandon)
-        with publishing(message, *where):
+        with publishing_bundle(message, *where) if isinstance(message, Bundle) else publishing(message, *where):
             content = partial(to_amqp, message, app_id=self._app_id)
             await self._publish_once(message.message_id, content, where, mandatory=mandatory)
 
@@ -147,7 +163,7 @@ class Publisher:
             del self._in_flight[identity]
             done.set_result(None)
 
-    async def publish_all(self, messages: Iterable[Message]) -> None:
+    async def publish_all(self, messages: Iterable[Publishable]) -> None:
         """Publish all, confirms pipelined; equal messages once. Raises if any of them was not confirmed."""
         distinct = {message.message_id: message for message in messages}
         results = await asyncio.gather(*map(self.publish, distinct.values()), return_exceptions=True)
@@ -155,7 +171,7 @@ class Publisher:
             if isinstance(result, BaseException):
                 raise result
 
-    def publish_unawaited(self, message: Message) -> None:
+    def publish_unawaited(self, message: Publishable) -> None:
         """Publish something that matters only while it is fresh: its loss is logged, not raised."""
         task = asyncio.create_task(self._publish_or_log(message))
         self._unawaited.add(task)
@@ -174,7 +190,7 @@ class Publisher:
         if waiting := self._unawaited | self._transient:
             await asyncio.wait(waiting)
 
-    async def _publish_or_log(self, message: Message) -> None:
+    async def _publish_or_log(self, message: Publishable) -> None:
         try:
             await self.publish(message)
         except UnavailableError as err:

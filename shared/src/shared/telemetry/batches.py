@@ -17,14 +17,14 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Link, Span, SpanKind
 from prometheus_client import CollectorRegistry, Histogram
 
-from shared.contracts.envelope import Message
+from shared.contracts.envelope import Identified, Message
 from shared.messaging.sending_time import sent_at
 from shared.telemetry.metrics import SECONDS
 from shared.telemetry.names import SYSTEM, attributes_of, delivery_attributes
 from shared.telemetry.propagation import extract, span_context
 from shared.telemetry.tracing import TRACER, is_tracing, spanning
 
-M_co = TypeVar("M_co", bound=Message, covariant=True)
+M_co = TypeVar("M_co", bound=Identified, covariant=True)
 
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200)
 
@@ -125,7 +125,7 @@ class BatchTelemetry(Generic[M_co]):
                     one.end()
 
 
-def _batch(deliveries: Sequence[Delivered[Message]]) -> _Batch:
+def _batch(deliveries: Sequence[Delivered[Identified]]) -> _Batch:
     batch = _Batch()
     for delivery in deliveries:
         message_id = delivery.content.message_id
@@ -136,7 +136,7 @@ def _batch(deliveries: Sequence[Delivered[Message]]) -> _Batch:
     return batch
 
 
-def _span(delivery: Delivered[Message], batch: _Batch, of_batch: Span) -> Span:
+def _span(delivery: Delivered[Identified], batch: _Batch, of_batch: Span) -> Span:
     """Begin the span of a message of a batch; what follows from the message is sent in its context."""
     message, incoming = delivery.content, delivery.incoming
     span = TRACER.start_span(

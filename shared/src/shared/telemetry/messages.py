@@ -8,6 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 from structlog.contextvars import bind_contextvars
 
+from shared.contracts.bundles import Bundle
 from shared.contracts.envelope import Message, NodeMessage
 from shared.telemetry.batches import context_of
 from shared.telemetry.names import attributes_of, delivery_attributes, destination
@@ -24,6 +25,15 @@ def publishing(message: Message, exchange: str, routing_key: str) -> AbstractCon
     attributes["messaging.message.id"] = message.message_id
     name = f"publish {exchange}:{routing_key}"
     return spanning(name, kind=SpanKind.PRODUCER, context=context_of(message), attributes=attributes)
+
+
+def publishing_bundle(bundle: Bundle, exchange: str, routing_key: str) -> AbstractContextManager[Span]:
+    """Return the span of the publication of events together, in the trace of those who tell them."""
+    if not is_tracing():
+        return spanning("")
+    attributes = {**destination(f"{exchange}:{routing_key}", "publish"), "messaging.message.id": bundle.message_id}
+    attributes["messaging.batch.message_count"] = bundle.count
+    return spanning(f"publish {exchange}:{routing_key}", kind=SpanKind.PRODUCER, attributes=attributes)
 
 
 def asking(queue: str) -> AbstractContextManager[Span]:

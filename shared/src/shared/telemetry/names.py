@@ -3,7 +3,7 @@
 from aio_pika.abc import AbstractIncomingMessage
 from opentelemetry.util.types import AttributeValue
 
-from shared.contracts.envelope import Message, NodeMessage
+from shared.contracts.envelope import Identified, Message, NodeMessage
 
 SYSTEM = {"messaging.system": "rabbitmq"}
 
@@ -23,8 +23,10 @@ def destination(name: str, operation: str) -> dict[str, AttributeValue]:
     return {**SYSTEM, "messaging.destination.name": name, "messaging.operation.name": operation}
 
 
-def attributes_of(message: Message) -> dict[str, AttributeValue]:
-    """Return what a span tells of the run and node that a message is about."""
+def attributes_of(message: Identified) -> dict[str, AttributeValue]:
+    """Return what a span tells of the run and node that a message is about, if it is about one."""
+    if not isinstance(message, Message):
+        return {}
     run: dict[str, AttributeValue] = {"weft.run.id": str(message.run_id)}
     if not isinstance(message, NodeMessage):
         return run
