@@ -151,7 +151,7 @@ async def _merge_rate(database: Database) -> float:
     events = [event for group in groups for step in zip(*group, strict=True) for event in step]
     started = time.perf_counter()
     for start in range(0, len(events), BATCH):
-        await handler.handle(events[start : start + BATCH])
+        await handler.record(events[start : start + BATCH])
     return len(events) / (time.perf_counter() - started)
 
 

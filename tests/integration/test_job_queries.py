@@ -31,7 +31,7 @@ def jobs(database):
 
 @pytest.fixture
 def record(database):
-    return EventHandler(RunRepository(database)).handle
+    return EventHandler(RunRepository(database)).record
 
 
 def about(number, attempt=1):

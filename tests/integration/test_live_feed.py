@@ -8,9 +8,10 @@ from uuid import uuid4
 import pytest
 from tests.integration.gateway_fixtures import line_to
 
-from shared.contracts.events import NodeProgress, read_live_event
+from shared.contracts.bundles import Bundle, bundled
+from shared.contracts.events import NodeProgress, NodeSkipped, read_live_event
 from shared.messaging.connection import connect
-from shared.messaging.live import OWN_RECORDS, EventFeed
+from shared.messaging.live import OWN_RECORDS, PLACES, EventFeed
 from shared.messaging.publisher import MAX_MESSAGE_BYTES
 from shared.topology import (
     HISTORY_QUEUE,
@@ -52,6 +53,10 @@ def piece(number, text="word "):
     return NodeProgress(run_id=uuid4(), node_id="n", node_type="llm", at=at, sequence=number, text=text)
 
 
+def skipped(number):
+    return NodeSkipped(run_id=uuid4(), node_id=f"n{number}", node_type="llm", at=datetime.now(UTC), because_of="ask")
+
+
 async def test_progress_reaches_those_who_listen_and_no_history(stack, channel, worker_publisher):
     async with connect(stack.amqp_url, name="test", patience=5) as connection:
         heard = Heard()
@@ -77,6 +82,33 @@ async def test_all_feeds_tell_the_same_in_the_same_places_also_those_opened_late
     assert (early.gaps, late.gaps) == (0, 0)
 
 
+async def test_events_in_bundles_have_places_of_their_own_in_their_order(stack, publisher):
+    events = [skipped(number) for number in range(5)]
+    heard = Heard()
+    async with connect(stack.amqp_url, name="test", patience=5) as connection:
+        await EventFeed.open(connection, heard.take, heard.miss, history=0)
+        for bundle in (*bundled(events[:3]), *bundled(events[3:])):
+            await publisher.publish(bundle)
+        told = await heard.of(events)
+    assert [read_live_event(item.body) for item in told] == events
+    assert [(item.run_id, item.kind, item.node_type) for item in told] == [
+        (event.run_id, event.kind, event.node_type) for event in events
+    ]
+    first = told[0].position
+    assert [item.position - first for item in told] == [0, 1, 2, PLACES, PLACES + 1]
+    assert heard.gaps == 0
+
+
+async def test_a_bundle_that_cannot_be_read_is_passed_over(stack, publisher):
+    heard, after = Heard(), [skipped(1)]
+    async with connect(stack.amqp_url, name="test", patience=5) as connection:
+        await EventFeed.open(connection, heard.take, heard.miss, history=0)
+        await publisher.publish(Bundle("broken", b"no index", 1))
+        for bundle in bundled(after):
+            await publisher.publish(bundle)
+        assert [item.message_id for item in await heard.of(after)] == [after[0].message_id]
+
+
 async def test_where_the_stream_begins_a_segment_no_event_is_missed(stack, worker_publisher):
     """The broker's own record, with which a segment begins, takes a position."""
     large = "x" * (STREAM_SEGMENT_BYTES // 3)
@@ -85,8 +117,8 @@ async def test_where_the_stream_begins_a_segment_no_event_is_missed(stack, worke
     async with connect(stack.amqp_url, name="test", patience=5) as connection:
         await EventFeed.open(connection, heard.take, heard.miss, history=0)
         await worker_publisher.publish_all(pieces)
-        positions = [item.position for item in await heard.of(pieces)]
-    assert {after - before for before, after in pairwise(positions)} == {1, 1 + OWN_RECORDS}
+        offsets = [item.position // PLACES for item in await heard.of(pieces)]
+    assert {after - before for before, after in pairwise(offsets)} == {1, 1 + OWN_RECORDS}
     assert heard.gaps == 0
 
 

@@ -39,7 +39,7 @@ async def sql(database):
 
 
 async def record(repository, events):
-    await EventHandler(repository).handle(events)
+    await EventHandler(repository).record(events)
 
 
 async def recorded_in(sql, week, run_id):

@@ -27,7 +27,7 @@ def lists(database):
 
 @pytest.fixture
 def record(database):
-    return EventHandler(RunRepository(database)).handle
+    return EventHandler(RunRepository(database)).record
 
 
 def started(number, created, *, workflow_id=WORKFLOW_ID, **wishes):

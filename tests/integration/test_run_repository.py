@@ -25,7 +25,6 @@ from run_tracker import repository as statements
 from run_tracker.handlers import EventHandler
 from run_tracker.repository import PAGE_BYTES, RunRepository
 from run_tracker.run_lists import list_statement
-from shared.contracts.bundles import Told
 from shared.contracts.commands import RunStart
 from shared.contracts.cursors import RunCursor
 from shared.contracts.events import NodeSummary, RunFinished, RunStarted
@@ -45,7 +44,7 @@ def repository(database):
 async def record(repository, *batches):
     handler = EventHandler(repository)
     for batch in batches:
-        await handler.handle(batch)
+        await handler.record(batch)
     return await repository.get(RUN_ID)
 
 
@@ -79,8 +78,7 @@ async def test_any_order_repetition_and_batching_gives_the_same(repository, seed
 
 async def test_replicas_at_the_same_time_give_the_same(repository):
     handler = EventHandler(repository)
-    told = [[Told("t", batch)] for seed in range(4) for batch in shuffled(seed)]
-    await asyncio.gather(*map(handler.handle, told))
+    await asyncio.gather(*(handler.record(batch) for seed in range(4) for batch in shuffled(seed)))
     assert (await repository.get(RUN_ID)).nodes == VIEWS
 
 

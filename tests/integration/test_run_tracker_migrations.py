@@ -19,7 +19,6 @@ from tests.unit.histories import LIMITED, REFUSED, RUN_ID, WORKFLOW_ID, at, succ
 import shared.migrations
 from run_tracker.handlers import EventHandler
 from run_tracker.repository import RunRepository
-from shared.contracts.bundles import Told
 from shared.contracts.events import Usage
 from shared.contracts.queries import AttemptView
 from shared.contracts.states import NodeStatus
@@ -165,7 +164,7 @@ async def test_what_was_recorded_is_shown_as_before_and_goes_on(old_database):
         assert run
         assert run.nodes == VIEWS
         assert (await repository.outputs(WORKFLOW_ID, ["done", "bad"])).outputs == {"done": TextValue(text="answer")}
-        await EventHandler(repository).handle([Told("t", [succeeded("open", 5, "now")])])
+        await EventHandler(repository).record([succeeded("open", 5, "now")])
         assert (await repository.outputs(WORKFLOW_ID, ["open"])).outputs == {"open": TextValue(text="now")}
 
 

@@ -304,3 +304,23 @@ async def test_an_end_that_came_before_anybody_waited_is_noticed(monkeypatch):
     async with asyncio.timeout(waiting.LOOK_SECONDS - 1):
         assert await waiting.wait_for_end(RUNNING, Asked(), gateway.live, 30) == COMPLETED
     assert tracker.asked == 2
+
+
+ENDED = FINISHED.model_copy(update={"nodes": {"a": NodeStatus.SUCCESS}})
+
+
+async def test_an_end_that_overtook_what_led_to_it_is_told_after_it():
+    assert await told(RUNNING, Tracker(RUNNING), ENDED, SUCCEEDED) == [RUNNING, SUCCEEDED, ENDED]
+
+
+@pytest.mark.parametrize(
+    ("tracker", "last"),
+    [(Tracker(RUNNING, COMPLETED), COMPLETED), (Tracker(unavailable("no_answer", "the tracker is away")), ENDED)],
+    ids=["recorded", "tracker away"],
+)
+async def test_an_end_without_what_led_to_it_is_told_all_the_same(tracker, last):
+    assert await told(RUNNING, tracker, ENDED) == [RUNNING, last]
+
+
+async def test_a_job_that_is_told_to_wait_when_it_is_over_is_no_news():
+    assert await told(RUNNING, Tracker(RUNNING), SUCCEEDED, NODE_QUEUED, ENDED) == [RUNNING, SUCCEEDED, ENDED]

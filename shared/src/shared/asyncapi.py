@@ -63,8 +63,8 @@ attempts to abandon. What a worker tells while it works (the pieces of a model's
 `weft.progress` (`node.progress.llm`), not persistent, for those who watch.
 
 Properties of every message but bundles: `message_id` (equal whenever the same fact is told again), `correlation_id`
-(the run's id), `type` (the message's kind), `content_type` application/json, `delivery_mode` 2. Unknown fields are to be
-ignored. Messages are delivered at least once: expect repetitions, in any order.
+(the run's id), `type` (the message's kind), `content_type` application/json, `delivery_mode` 2. Unknown fields are to
+be ignored. Messages are delivered at least once: expect repetitions, in any order.
 """
 _ANSWERS: Mapping[type[BaseModel], type[BaseModel]] = {
     GetRun: RunReply,

@@ -68,10 +68,7 @@ class Database:
         """Yield a connection outside of transactions; what its session holds (locks) is given up on leaving."""
         try:
             async with self._pool.acquire(timeout=COMMAND_TIMEOUT) as connection:
-                try:
-                    yield connection
-                finally:
-                    await connection.reset()
+                yield connection
         except _GONE as err:
             raise _unavailable(err) from err
 
@@ -125,9 +122,6 @@ async def wait_for_database(url: str, *, patience: float) -> None:
 async def _open_patiently(
     url: str, name: str, patience: float, *, role: str | None = None, connections: int = DEFAULT_CONNECTIONS
 ) -> "asyncpg.Pool[asyncpg.Record]":
-    async def keep(_: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Spare each transaction the round trip by which asyncpg would clean a session: transactions leave nothing."""
-
     async def take_role(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         if role:
             await connection.execute(_TAKE_ROLE, role)
@@ -143,7 +137,6 @@ async def _open_patiently(
                 command_timeout=COMMAND_TIMEOUT,
                 server_settings={"application_name": f"weft {name}", **_KEEPALIVES},
                 init=take_role,
-                reset=keep,
             )
         except _REFUSED as err:
             raise _refused(url, err) from err

@@ -16,7 +16,7 @@ from gateway.domain.progress import Progress
 from gateway.event_log import EventLog, LoggedEvent, readable
 from gateway.live import Signal, Subscription
 from shared.contracts.errors import UnavailableError
-from shared.contracts.events import LiveEvent, NodeQueued, RunQueued, RunStarted
+from shared.contracts.events import LiveEvent, NodeQueued, RunFinished, RunQueued, RunStarted
 from shared.contracts.queries import RunView
 
 SNAPSHOT = "run.snapshot"
@@ -55,6 +55,7 @@ class RunStream:
         self._shown_until = -1  # of events up to here, those that the snapshot told are left out
         self._pause = pause
         self._stale = False
+        self._held_end: tuple[int, RunFinished] | None = None  # with its position
 
     async def updates(self) -> AsyncGenerator[Told]:
         """Yield snapshots and events; return after the one that tells the run's end, or when the gateway stops."""
@@ -69,6 +70,8 @@ class RunStream:
             told = await self._checked(item) if isinstance(item, Signal) else self._news(item)
             if told is not None:
                 yield told
+            if self._held_end and self._progress.knows_what_led_to(self._held_end[1]):
+                yield self._end(*self._held_end)
 
     def _resumes(self) -> bool:
         return self._after is not None and self._events.covers(self._after)
@@ -101,8 +104,16 @@ class RunStream:
             return None
         if isinstance(event, NodeQueued) and not self._progress.is_news(event):
             return None  # of a job that is over by now: where there are several orchestrators, not each knows
+        if isinstance(event, RunFinished) and not self._progress.knows_what_led_to(event):
+            # Where there are several orchestrators, the word of one may overtake that of another.
+            self._held_end = logged.position, event
+            return None
         self._progress.take(event)
         return Told(EventId(logged.position, self._progress.ended), event)
+
+    def _end(self, position: int, event: RunFinished) -> Told:
+        self._progress.take(event)
+        return Told(EventId(position, ends=True), event)
 
     async def _checked(self, signal: Signal) -> Told | None:
         self._stale = self._stale or signal is Signal.LOST
@@ -113,7 +124,7 @@ class RunStream:
             view = await self._ask()
         except UnavailableError as err:
             log.info("the run tracker cannot be asked, will be again", reason=str(err))
-            return None
+            return self._end(*self._held_end) if self._held_end else None
         # What came meanwhile may tell the same, and tells more.
         if not self._stale and not (self._subscription.is_empty and self._progress.lacks(view)):
             return None

@@ -57,21 +57,28 @@ class EventHandler:
         """
         events = [event for told in batch for event in told.events]
         try:
-            await self._merge(events)
+            await self.record(events)
         except UnavailableError:
             raise
         except Exception:
             if len(batch) > 1 or len(events) == 1:
                 raise
-            await self._merge_one_by_one(events)
+            await self._record_one_by_one(events)
         if unreadable := sum(told.unreadable for told in batch):
             raise ValueError(f"{unreadable} events cannot be read")
 
-    async def _merge_one_by_one(self, events: Iterable[AnyEvent]) -> None:
+    async def record(self, events: Sequence[AnyEvent]) -> None:
+        """Merge events; raise UnavailableError while the database is away."""
+        await self._repository.merge(told_by(events))
+        now = datetime.now(UTC)
+        for event in events:
+            self._lag.observe(max(0.0, (now - event.at).total_seconds()))
+
+    async def _record_one_by_one(self, events: Iterable[AnyEvent]) -> None:
         failures: list[Exception] = []
         for event in events:
             try:
-                await self._merge([event])
+                await self.record([event])
             except UnavailableError:
                 raise
             except Exception as err:
@@ -79,12 +86,6 @@ class EventHandler:
                 failures.append(err)
         if failures:
             raise failures[0]
-
-    async def _merge(self, events: Sequence[AnyEvent]) -> None:
-        await self._repository.merge(told_by(events))
-        now = datetime.now(UTC)
-        for event in events:
-            self._lag.observe(max(0.0, (now - event.at).total_seconds()))
 
 
 class QueryHandler:

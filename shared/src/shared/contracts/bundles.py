@@ -7,10 +7,10 @@ message id, its kind, its run's id and its node's type, in that order, so that w
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 from uuid import UUID, uuid4
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.contracts.envelope import NodeMessage
 from shared.contracts.events import AnyEvent, read_event
@@ -44,7 +44,8 @@ class Bundle:
         return "events"
 
 
-_read_index = TypeAdapter[list[Entry]](list[Entry]).validate_json
+_Index = Annotated[list[Entry], Field(min_length=1)]
+_read_index = TypeAdapter[list[Entry]](_Index).validate_json
 
 
 def bundled(events: Iterable[NodeMessage]) -> Iterator[Bundle]:
@@ -70,7 +71,7 @@ def _bundle(events: Sequence[NodeMessage], lines: Iterable[bytes]) -> Bundle:
 
 
 def unbundle(body: bytes) -> list[tuple[Entry, bytes]]:
-    """Return the events of a bundle, as JSON, each with what the index tells of it; raise ValidationError."""
+    """Return the events of a bundle, as JSON, each with what the index tells of it; raise ValueError."""
     index, *lines = body.split(b"\n")
     return list(zip(_read_index(index), lines, strict=True))
 
@@ -85,7 +86,7 @@ class Told:
 
 
 def read_told(body: bytes) -> Told:
-    """Return what a message tells, be it a bundle or a single event; raise ValidationError where it tells nothing."""
+    """Return what a message tells, be it a bundle or a single event; raise ValueError where it tells nothing."""
     if body.startswith(b"{"):
         event = read_event(body)
         return Told(event.message_id, [event])

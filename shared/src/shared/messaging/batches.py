@@ -163,8 +163,9 @@ class BatchConsumer(Generic[T]):
         for queue, incoming in batch:
             try:
                 deliveries.append(Delivery(self._readers[queue](incoming.body), incoming, queue))
-            except ValidationError as err:
-                await self._dead_letter(incoming, f"cannot be read: {err.error_count()} fields do not fit")
+            except ValueError as err:  # ValidationError is one; its text would show what is in the message
+                problems = err.error_count() if isinstance(err, ValidationError) else 1
+                await self._dead_letter(incoming, f"cannot be read: {problems} fields do not fit")
         return deliveries
 
     async def _handle_isolating(self, deliveries: Sequence[Delivery[T]]) -> None:

@@ -15,10 +15,11 @@ from shared.contracts.events import (
 from shared.contracts.queries import RunView
 from shared.contracts.states import FINAL_NODE_STATUSES, FINAL_RUN_STATUSES, NodeStatus, RunStatus
 
+_END = 4
 # An attempt only ever goes up in this order.
 _STAGES: Mapping[NodeStatus, int] = MappingProxyType(
     {NodeStatus.PENDING: 0, NodeStatus.QUEUED: 1, NodeStatus.RUNNING: 2, NodeStatus.RETRYING: 3}
-    | dict.fromkeys(FINAL_NODE_STATUSES, 4)
+    | dict.fromkeys(FINAL_NODE_STATUSES, _END)
 )
 _RUN_STAGES: Mapping[RunStatus, int] = MappingProxyType(
     {RunStatus.QUEUED: 0, RunStatus.RUNNING: 1} | dict.fromkeys(FINAL_RUN_STATUSES, 2)
@@ -65,6 +66,11 @@ class Progress:
         if _RUN_STAGES[view.status] > self._run_stage:
             return True
         return any((node.attempt, _STAGES[node.status]) > self._known(node.node_id) for node in view.nodes or ())
+
+    def knows_what_led_to(self, end: RunFinished) -> bool:
+        """Tell whether the client was told the ends of all the nodes that have ended with the run."""
+        final = (node_id for node_id, status in end.nodes.items() if status in FINAL_NODE_STATUSES)
+        return all(self._known(node_id)[1] == _END for node_id in final)
 
     def is_news(self, event: LiveEvent) -> bool:
         """Tell whether an event says more than the client has been told; the pieces of an open attempt always do."""
