@@ -8,6 +8,7 @@ import pytest
 from aio_pika import Message as AmqpMessage
 
 from shared import topology
+from shared.contracts.bundles import bundled
 from shared.contracts.commands import NodeAbandon, NodeExecute, RunStart, read_command
 from shared.contracts.errors import InvalidInputError, Problem, UnavailableError, unavailable
 from shared.contracts.events import NodeFailed, read_result
@@ -127,15 +128,16 @@ async def test_publishing_the_same_message_at_the_same_time_is_safe(channel, pub
     assert {message.run_id for message in collector.messages} == {command.run_id}
 
 
-async def test_results_of_workers_reach_orchestrator_and_tracker(channel, worker_publisher):
+async def test_results_of_workers_reach_the_orchestrator_alone(channel, worker_publisher):
     await worker_publisher.publish(failed())
     assert (await next_message(channel, RESULTS_QUEUE)).type == "node.failed"
-    assert (await next_message(channel, HISTORY_QUEUE)).type == "node.failed"
+    assert await depth(channel, HISTORY_QUEUE) == 0
 
 
 async def test_what_the_orchestrator_tells_does_not_come_back_to_it(channel, publisher):
-    await publisher.publish(failed())
-    assert (await next_message(channel, HISTORY_QUEUE)).type == "node.failed"
+    (bundle,) = bundled([failed()])
+    await publisher.publish(bundle)
+    assert (await next_message(channel, HISTORY_QUEUE)).type == "events"
     assert await depth(channel, RESULTS_QUEUE) == 0
 
 

@@ -87,7 +87,8 @@ class Orchestrator:
         for part in _small_runs_first(batch):
             decisions = await take_in_batch(self._journal, part, now=self._clock())
             self._observe_lag(part)
-            self._waiting_jobs.forget(message for message in part if isinstance(message, NodeSucceeded | NodeFailed))
+            results = (message for message in part if isinstance(message, NodeSucceeded | NodeFailed))
+            self._waiting_jobs.forget(result for result in results if result.queued_at)
             await self._publish(part, decisions.messages)
             self._alarm.set(decisions.timers)
             await self._admit(decisions.freed)

@@ -32,7 +32,7 @@ class WaitingJobs:
             asyncio.get_running_loop().call_later(TOLD_AFTER_SECONDS, self._tell, queued)
 
     def forget(self, ended: Iterable[NodeMessage]) -> None:
-        """Do not tell of these jobs: they are over."""
+        """Do not tell of these jobs: they are over, and what ended them tells since when they had waited."""
         for message in ended:
             self._held.pop(_attempt(message), None)
 
