@@ -1,6 +1,6 @@
 # Everything a checkout can do. Each target first sees to it that .venv holds what requirements.lock says.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo dev test chaos bench bench-large bench-history bench-crop bench-llm fuzz lint lock documents
+.PHONY: help bootstrap demo dev test chaos bench bench-large bench-replicas bench-history bench-crop bench-llm fuzz lint lock documents
 
 BIN := .venv/bin
 
@@ -27,6 +27,9 @@ bench: bootstrap ## Measure Weft beside its peers, 20 minutes (ARGS=--quick: 3; 
 
 bench-large: bootstrap ## Measure runs of 10,000 nodes, and what they cost others
 	$(BIN)/python -m benchmarks.large $(ARGS)
+
+bench-replicas: bootstrap ## Measure two and three orchestrators and run trackers beside one
+	$(BIN)/python -m benchmarks.replicas $(ARGS)
 
 bench-history: bootstrap ## Measure what is asked of a history of a million runs
 	$(BIN)/python -m benchmarks.history $(ARGS)

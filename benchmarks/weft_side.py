@@ -32,10 +32,13 @@ _PICTURES: frozenset[Kind] = frozenset({"upload", "crop"})  # what gives picture
 
 
 class WeftSide:
-    """Orchestrator, run tracker and two workers."""
+    """Orchestrator, run tracker and two workers; or other processes, where they are named."""
 
     name = "Weft"
     divisor = 1
+
+    def __init__(self, services: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._services = services or {**SERVICES, **WORKERS}
 
     def can(self, shape: Shape) -> bool:  # noqa: ARG002 - Side's form
         """Tell that it does all shapes."""
@@ -46,7 +49,7 @@ class WeftSide:
 
     def start(self, resources: ExitStack, servers: Servers, folder: Path) -> RunningSide:
         """Start the services; return when all are ready, and take jobs as they do most of the time."""
-        start_weft(resources, servers.settings, folder)
+        start_services(resources, servers.settings, self._services, folder=folder)
         # Of jobs that may be older than they are, workers ask whether they are still waited for.
         time.sleep(MARGIN.total_seconds())
         runner = resources.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))

@@ -1,9 +1,8 @@
 """The floor: the same hops over the same broker with nothing but aio-pika; no state but what came back, in memory.
 
 A start, a job and a result for each node that a worker does, and an end: persistent messages in quorum queues, each
-confirmed, and acknowledged after what follows from it is confirmed. If it is asked for, all that Weft tells is told as
-well, to a listener that keeps nothing of it. `worker`, `coordinator` and `listener` make this module one of them;
-without an argument it is the client.
+confirmed, and acknowledged after what follows from it is confirmed. `worker` and `coordinator` make this module one of
+them; without an argument it is the client.
 """
 
 import asyncio
@@ -17,7 +16,7 @@ from uuid import uuid4
 import uvloop
 
 from benchmarks.measures import PATIENCE, RunsLostError
-from benchmarks.peers.bare_broker import ENDS, EVENTS, JOBS, RESULTS, STARTS, Broker, open_broker
+from benchmarks.peers.bare_broker import ENDS, JOBS, RESULTS, STARTS, Broker, open_broker
 from benchmarks.peers.driving import serve
 from benchmarks.shapes import ANSWER, PICTURE, QUESTION, Shape
 
@@ -77,7 +76,6 @@ class Coordinator:
     async def start(self, body: Mapping[str, Any]) -> None:
         """Begin a run."""
         run = self._runs[body["run"]] = Run(body["nodes"])
-        self._broker.tell("run.started", body["run"])
         await self._publish_jobs(body["run"], run, run.begin())
 
     async def go_on(self, body: Mapping[str, Any]) -> None:
@@ -141,17 +139,6 @@ async def be_coordinator() -> None:
         await asyncio.Event().wait()
 
 
-async def be_listener() -> None:
-    """Take all events, and do nothing with them, for ever."""
-    async with open_broker() as broker:
-
-        async def ignore(_: Mapping[str, Any]) -> None:
-            await asyncio.sleep(0)
-
-        await broker.consume(EVENTS, ignore, prefetch=COORDINATOR_PREFETCH)
-        await asyncio.Event().wait()
-
-
 def be_client() -> None:
     """Do the batches that are asked for; the loop stands still between them."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -164,14 +151,12 @@ def be_client() -> None:
 
 
 def main() -> None:
-    """Be a worker, the coordinator, the listener, or the client."""
+    """Be a worker, the coordinator, or the client."""
     match sys.argv[1:]:
         case ["worker"]:
             uvloop.run(be_worker())
         case ["coordinator"]:
             uvloop.run(be_coordinator())
-        case ["listener"]:
-            uvloop.run(be_listener())
         case _:
             be_client()
 

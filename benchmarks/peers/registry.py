@@ -5,34 +5,23 @@ Each has two processes that do jobs, like Weft: on the two cores that this is ma
 
 from functools import partial
 
-from benchmarks.peers.bare_broker import WITH_EVENTS
 from benchmarks.peers.driven import Peer
 from benchmarks.peers.environments import own_environment
 
-_BARE_WORKERS = {
-    "coordinator": ["-m", "benchmarks.peers.bare", "coordinator"],
-    "worker 1": ["-m", "benchmarks.peers.bare", "worker"],
-    "worker 2": ["-m", "benchmarks.peers.bare", "worker"],
-}
 BARE = Peer(
     name="bare",
     client="benchmarks.peers.bare",
-    workers={**_BARE_WORKERS, "listener": ["-m", "benchmarks.peers.bare", "listener"]},
+    workers={
+        "coordinator": ["-m", "benchmarks.peers.bare", "coordinator"],
+        "worker 1": ["-m", "benchmarks.peers.bare", "worker"],
+        "worker 2": ["-m", "benchmarks.peers.bare", "worker"],
+    },
     packages=("aio-pika",),
     setup=(
-        "the floor: as many messages as Weft sends, over quorum queues, persistent, confirmed, acknowledged after what"
-        " follows is confirmed; a coordinator that counts in memory what came back; two workers, 64 jobs in hand each;"
-        " a listener that takes all events, and keeps nothing; no journal, no history"
+        "the floor: a start, a job and a result for each node that a worker does, and an end, over quorum queues,"
+        " persistent, confirmed, acknowledged after what follows is confirmed; a coordinator that counts in memory what"
+        " came back; two workers, 64 jobs in hand each; no events, no journal, no history"
     ),
-    shapes=("sample", "wide", "chain"),
-    variables={WITH_EVENTS: "yes"},
-)
-UNTOLD = Peer(
-    name="bare, untold",
-    client="benchmarks.peers.bare",
-    workers=_BARE_WORKERS,
-    packages=("aio-pika",),
-    setup="the same without events: a start, a job and a result for each node that a worker does, and an end",
     shapes=("sample", "wide", "chain"),
 )
 CELERY = Peer(
@@ -119,4 +108,4 @@ PREFECT = Peer(
         "PREFECT_LOGGING_LEVEL": "WARNING",
     },
 )
-PEERS = (BARE, UNTOLD, CELERY, DBOS, TASKIQ, DRAMATIQ, PREFECT)
+PEERS = (BARE, CELERY, DBOS, TASKIQ, DRAMATIQ, PREFECT)
