@@ -26,7 +26,7 @@ from shared.database import Database
 from shared.embedded.processes import Server
 from shared.messaging.connection import connect
 from shared.settings import Settings
-from shared.topology import EVENTS
+from shared.topology import RESULTS
 
 PATIENCE = 900.0  # seconds, for all runs; a limit for a broken system
 TENTH = 10
@@ -104,7 +104,7 @@ async def _results(url: str) -> AsyncGenerator[Sequence[float]]:
 
     async with connect(url, name="benchmark results", patience=PATIENCE) as connection:
         queue = await (await connection.channel()).declare_queue(exclusive=True)
-        await queue.bind(EVENTS, f"{NodeSucceeded.kind_name()}.#")
+        await queue.bind(RESULTS, f"{NodeSucceeded.kind_name()}.#")
         await queue.consume(take, no_ack=True)
         yield moments
 
