@@ -43,7 +43,7 @@ MESSAGES = {
 BUNDLE = (EVENTS, Bundle.kind_name())  # what a batch of decisions tells of nodes, to tracker and gateways
 DECISIONS = 1 + JOBS  # batches of the orchestrator, at most: the start and each result by itself
 TOLD = 2 + JOBS  # batches of the tracker, at most: the run's start and its end, and each result in a bundle of its own
-DECISION_STATEMENTS = 5  # create, lock, read what other replicas wrote, append, finish
+DECISION_STATEMENTS = 1  # to create, lock, append and finish in one, as long as no other replica has written
 TOLD_STATEMENTS = 5  # find the week, read it, merge runs, nodes, attempts; late results have none here
 BODY_BYTES = 1_800  # of messages, per node; ids, times, pictures by reference; of results twice, the second in bundles
 ROW_BYTES = 1_550  # of the journal, a third of it, and of the history, per node
@@ -73,10 +73,15 @@ class Counted:
 @pytest.fixture
 def counted(monkeypatch):
     """Counts the statements of all transactions, without those by which the driver learns of types."""
-    counted, transaction = Counted(), Database.transaction
+    counted = Counted()
+    for opening in (Database.transaction, Database.session):
+        monkeypatch.setattr(Database, opening.__name__, counting(opening, counted))
+    return counted
 
+
+def counting(opening, counted):
     @asynccontextmanager
-    async def counting(self):
+    async def opened(self):
         statements = []
         counted.transactions.append(statements)
 
@@ -84,12 +89,11 @@ def counted(monkeypatch):
             if not any(mark in logged.query for mark in _DRIVERS):
                 statements.append(logged.query)
 
-        async with transaction(self) as connection:
+        async with opening(self) as connection:
             with connection.query_logger(note):
                 yield connection
 
-    monkeypatch.setattr(Database, "transaction", counting)
-    return counted
+    return opened
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from orchestrator import cache
 from orchestrator import journal as journal_module
 from orchestrator.admission import Admission
 from orchestrator.batch import take_in_batch
+from orchestrator.domain.evolve import evolve
 from orchestrator.domain.intake import take_in
 from orchestrator.journal import Journal
 from shared.contracts.commands import RunCancel, RunStart
@@ -96,6 +97,31 @@ async def test_siblings_at_once_on_three_replicas_fire_the_join_once(database):
         *(handle(replicas[n % 3], answer(command, f"ask{n}")) for n in range(WIDE)),
     )
     assert [node_id for messages in published for node_id in jobs(messages)] == ["join"]
+
+
+async def test_what_is_known_is_not_written_over_what_others_wrote_first(database):
+    journal, other, command = Journal(database), Journal(database), start()
+    await handle(journal, command)
+    stale = journal.recall([command.run_id])
+    await handle(other, answer(command, "ask0"))
+    message = answer(command, "ask1")
+    stale[command.run_id].advance(evolve(stale[command.run_id].state, message), message)
+    assert not await journal.write(stale)
+    assert journal.recall([command.run_id]) is None
+    await handle(journal, message)
+    assert await state_of(Journal(database), command) == await state_of(journal, command)
+
+
+async def test_a_start_that_is_refused_is_not_written_from_memory(database):
+    first, same = (start(trigger_run_id="order-19") for _ in range(2))
+    await handle(Journal(database), first)
+    journal = Journal(database)
+    runs = journal.recall([same.run_id], [same])
+    accepted = take_in(None, same, now=NOW)
+    runs[same.run_id].advance(accepted.state, accepted.event)
+    assert not await journal.write(runs, [same])
+    async with journal.lock([same.run_id]) as locked:
+        assert locked.runs == {}
 
 
 async def test_the_same_start_on_two_replicas_at_once_begins_one_run(database, stack):

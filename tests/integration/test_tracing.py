@@ -17,7 +17,7 @@ from gateway.main import create_service as gateway
 from llm_worker.main import create_service as llm_worker
 from orchestrator.main import create_service as orchestrator
 from run_tracker.main import create_service as run_tracker
-from shared.telemetry.tracing import new_provider
+from shared.telemetry.tracing import _Process, new_provider
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 GRAPH = {
@@ -49,6 +49,7 @@ def provider(exporter):
 @pytest.fixture
 def spans(exporter, provider, monkeypatch):
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    monkeypatch.setattr(_Process, "is_tracing", True)
     exporter.clear()
     return exporter.get_finished_spans
 

@@ -72,6 +72,11 @@ class Database:
         except _GONE as err:
             raise _unavailable(err) from err
 
+    async def execute(self, statement: str, *arguments: object) -> str:
+        """Execute one statement, which is a transaction of its own; return its status."""
+        async with self.session() as connection:
+            return await connection.execute(statement, *arguments)
+
     async def answers(self) -> bool:
         """Tell whether the database answers now."""
         try:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from structlog import get_logger
 
@@ -13,10 +14,11 @@ from orchestrator.domain.evolve import evolve
 from orchestrator.domain.intake import Incoming, Intake, decided, rejected, take_in
 from orchestrator.domain.state import JournalEvent, NodesCached, RunAccepted
 from orchestrator.domain.timers import Timer, timers_of
-from orchestrator.journal import Journal, JournaledRun, LockedRuns
+from orchestrator.journal import Journal, JournaledRun, LockedRuns, Owner
 from shared.contracts.commands import NodeExecute, RunStart
 from shared.contracts.envelope import Message
 from shared.contracts.events import NodeSucceeded, RunQueued, RunStarted
+from shared.contracts.states import IllegalTransitionError
 from shared.contracts.values import Value
 from shared.telemetry.batches import follow
 
@@ -43,12 +45,40 @@ _RunIntake = tuple[JournaledRun | None, Intake]
 
 async def take_in_batch(journal: Journal, batch: Sequence[Incoming], *, now: datetime) -> Decisions:
     """Take in a batch; when this returns, what is new is committed. Taking in a message again does no harm."""
-    starts = [message for message in batch if isinstance(message, RunStart)]
-    async with journal.lock((message.run_id for message in batch), starts) as locked:
-        intakes = [_take_in(locked, message, now) for message in batch]
+    return await _take_in_from_memory(journal, batch, now) or await _take_in_locked(journal, batch, now)
+
+
+async def _take_in_from_memory(journal: Journal, batch: Sequence[Incoming], now: datetime) -> Decisions | None:
+    """Take in a batch by what this process knows of its runs; None, and nothing is changed, where that is not all."""
+    starts = _starts(batch)
+    runs = journal.recall((message.run_id for message in batch), starts)
+    if runs is None:
+        return None
+    try:
+        intakes = [_take_in(runs, {}, message, now) for message in batch]
+    except IllegalTransitionError:
+        return None  # others have written what makes it legal; if not, it is raised again where that is read
+    if not all(run.unwritten for run in runs.values()) or _is_about_cached(intakes):
+        return None
+    decisions = _decisions(batch, intakes)
+    return decisions if await journal.write(runs, starts) else None
+
+
+async def _take_in_locked(journal: Journal, batch: Sequence[Incoming], now: datetime) -> Decisions:
+    """Take in a batch in a transaction that first reads what others have written."""
+    async with journal.lock((message.run_id for message in batch), _starts(batch)) as locked:
+        intakes = [_take_in(locked.runs, locked.owners, message, now) for message in batch]
         reused = await _reuse(locked, intakes)
         await _keep_outputs(locked, intakes)
-        messages = [message for cause, told in zip(batch, intakes, strict=True) for message in _decided(cause, *told)]
+        return _decisions(batch, intakes, reused)
+
+
+def _starts(batch: Iterable[Incoming]) -> list[RunStart]:
+    return [message for message in batch if isinstance(message, RunStart)]
+
+
+def _decisions(batch: Sequence[Incoming], intakes: Sequence[_RunIntake], reused: int = 0) -> Decisions:
+    messages = [message for cause, told in zip(batch, intakes, strict=True) for message in _decided(cause, *told)]
     return Decisions(
         messages=_most_urgent_first(messages),
         timers=[timer for cause, told in zip(batch, intakes, strict=True) for timer in _timers(cause, *told)],
@@ -57,11 +87,13 @@ async def take_in_batch(journal: Journal, batch: Sequence[Incoming], *, now: dat
     )
 
 
-def _take_in(locked: LockedRuns, message: Incoming, now: datetime) -> _RunIntake:
-    owner = locked.owners.get(message.run_id)
+def _take_in(
+    runs: Mapping[UUID, JournaledRun], owners: Mapping[UUID, Owner], message: Incoming, now: datetime
+) -> _RunIntake:
+    owner = owners.get(message.run_id)
     if owner and isinstance(message, RunStart):
         return None, Intake(None, messages=(rejected(message, owner.run_id, same=owner.same, now=now),))
-    run = locked.runs.get(message.run_id)
+    run = runs.get(message.run_id)
     if run is None or run.pruned:
         log.warning("ignored: its run is not under way", message_id=message.message_id)
         return None, Intake(None)
@@ -71,6 +103,16 @@ def _take_in(locked: LockedRuns, message: Incoming, now: datetime) -> _RunIntake
     else:
         log.info("repeated or late", message_id=message.message_id)
     return run, intake
+
+
+def _is_about_cached(intakes: Iterable[_RunIntake]) -> bool:
+    """Tell whether outputs are to be looked for, or kept, in the cache: that takes the transaction."""
+    events = [(run.state, intake.event) for run, intake in intakes if run and run.state and intake.event]
+    return any(
+        reusable(state, event.message_id, after=0)
+        or (isinstance(event, NodeSucceeded) and cache_key(state, event.node_id))
+        for state, event in events
+    )
 
 
 async def _reuse(locked: LockedRuns, intakes: Iterable[_RunIntake]) -> int:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
+import asyncpg
 from pydantic import Field, TypeAdapter
 
 from orchestrator.domain.evolve import evolve
@@ -21,6 +22,7 @@ from shared.contracts.commands import RunStart
 from shared.database import Connection, Database
 
 PRUNED_AT_ONCE = 200  # runs
+WARY_BATCHES = 50  # after somebody else has written of a run first, so many batches are not written from memory
 MAX_KNOWN = 10_000  # runs whose state is kept in memory; the least recently touched is replayed when it is needed
 
 _Event = Annotated[JournalEvent, Field(discriminator="kind")]
@@ -48,6 +50,25 @@ WHERE seq > last_seq ORDER BY journal.run_id, seq
 _APPEND = """
 INSERT INTO orchestrator.journal (run_id, seq, event)
 SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[]::json[])
+"""
+# All in one statement, of runs whose state is known. Where it is not the latest any more, a key is there already; where
+# a run is gone, a NULL is not allowed: then nothing is written.
+_WRITE = """
+WITH named AS (
+    INSERT INTO orchestrator.trigger (trigger_run_id, run_id, digest)
+    SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[])
+),
+created AS (
+    INSERT INTO orchestrator.run (run_id, concurrency_key, concurrency_limit, finished_at)
+    SELECT run_id, key, most, CASE WHEN run_id = ANY($8::uuid[]) THEN now() END
+    FROM unnest($4::uuid[], $5::text[], $6::int[]) AS new (run_id, key, most) RETURNING run_id
+),
+locked AS (SELECT run_id FROM orchestrator.run WHERE run_id = ANY($7::uuid[]) ORDER BY run_id FOR UPDATE),
+finished AS (UPDATE orchestrator.run SET finished_at = now() WHERE run_id = ANY($8::uuid[]))
+INSERT INTO orchestrator.journal (run_id, seq, event)
+SELECT owned.run_id, seq, event
+FROM unnest($9::uuid[], $10::int[], $11::text[]::json[]) AS new (run_id, seq, event)
+LEFT JOIN (SELECT run_id FROM created UNION ALL SELECT run_id FROM locked) AS owned USING (run_id)
 """
 _FINISH = "UPDATE orchestrator.run SET finished_at = now() WHERE run_id = ANY($1::uuid[]) AND finished_at IS NULL"
 _UNFINISHED = "SELECT run_id FROM orchestrator.run WHERE finished_at IS NULL ORDER BY run_id"
@@ -117,6 +138,42 @@ class Journal:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[UUID, JournaledRun] = {}
+        self._wary = 0
+
+    def recall(self, run_ids: Iterable[UUID], starts: Sequence[RunStart] = ()) -> dict[UUID, JournaledRun] | None:
+        """Return the runs as far as this process knows, those of `starts` among them, to be advanced and written.
+
+        None where that cannot be all, or is not likely to be the latest.
+        """
+        if self._wary:
+            self._wary -= 1
+            return None
+        runs: dict[UUID, JournaledRun] = {}
+        starting = {start.run_id for start in starts}
+        for run_id in set(run_ids):
+            known = self._known.get(run_id) or (JournaledRun() if run_id in starting else None)
+            if known is None:
+                return None
+            runs[run_id] = JournaledRun(known.state, known.seq)
+        return runs
+
+    async def write(self, runs: Mapping[UUID, JournaledRun], starts: Sequence[RunStart] = ()) -> bool:
+        """Commit what recalled runs were advanced by; return False where others wrote first: then nothing is written.
+
+        One statement, where `lock` takes a transaction of five: so it is worth trying, as long as nobody else writes.
+        """
+        assert all(run.unwritten for run in runs.values()), "of the others it would not be noticed that they are stale"
+        created = [start for start in starts if runs[start.run_id].seq == 0]
+        locked = [run_id for run_id, run in runs.items() if run.seq]
+        columns = (*_named(created), *_limited(created), locked, _finished(runs), *_appended(runs))
+        wary, self._wary = self._wary, WARY_BATCHES
+        try:
+            await self._database.execute(_WRITE, *columns)
+        except (asyncpg.UniqueViolationError, asyncpg.NotNullViolationError):
+            return False
+        self._wary = wary
+        self._keep(runs)
+        return True
 
     @asynccontextmanager
     async def lock(self, run_ids: Iterable[UUID], starts: Sequence[RunStart] = ()) -> AsyncGenerator[LockedRuns]:
@@ -167,18 +224,12 @@ class Journal:
             run.seq = row["seq"]
 
     async def _append(self, connection: Connection, runs: dict[UUID, JournaledRun]) -> None:
-        rows = [
-            (run_id, run.seq + offset, event.to_json().decode())
-            for run_id, run in runs.items()
-            for offset, event in enumerate(run.unwritten, start=1)
-        ]
-        if rows:
-            await connection.execute(_APPEND, *map(list, zip(*rows, strict=True)))
-        finished = [run_id for run_id, run in runs.items() if run.unwritten and run.state and run.state.finished_by]
-        if finished:
+        if any(run.unwritten for run in runs.values()):
+            await connection.execute(_APPEND, *_appended(runs))
+        if finished := _finished(runs):
             await connection.execute(_FINISH, finished)
 
-    def _keep(self, runs: dict[UUID, JournaledRun]) -> None:
+    def _keep(self, runs: Mapping[UUID, JournaledRun]) -> None:
         for run_id, run in runs.items():
             self._known.pop(run_id, None)
             if run.state and not run.state.finished_by:
@@ -189,22 +240,47 @@ class Journal:
 
 async def _claim(connection: Connection, starts: Sequence[RunStart]) -> dict[UUID, Owner]:
     """Let starts own their `triggerRunId`; return who owns it, for those that came too late."""
-    named = sorted((key, start.run_id, start.digest) for start in starts if (key := start.trigger_key) is not None)
-    if not named:
+    named = names, run_ids, digests = _named(starts)
+    if not names:
         return {}
-    await connection.execute(_CLAIM, *map(list, zip(*named, strict=True)))
-    rows = await connection.fetch(_OWNERS, [name for name, _, _ in named])
-    owners = {row["trigger_run_id"]: row for row in rows}
+    await connection.execute(_CLAIM, *named)
+    owners = {row["trigger_run_id"]: row for row in await connection.fetch(_OWNERS, names)}
     return {
         run_id: Owner(owners[name]["run_id"], owners[name]["digest"] == digest)
-        for name, run_id, digest in named
+        for name, run_id, digest in zip(names, run_ids, digests, strict=True)
         if owners[name]["run_id"] != run_id
     }
 
 
 async def _create(connection: Connection, starts: Sequence[RunStart]) -> None:
-    if not starts:
-        return
+    if starts:
+        await connection.execute(_CREATE, *_limited(starts))
+
+
+def _named(starts: Iterable[RunStart]) -> tuple[list[str], list[UUID], list[str]]:
+    """Return the starts with a `triggerRunId`, in its order: its key, the run, the digest."""
+    named = sorted((key, start.run_id, start.digest) for start in starts if (key := start.trigger_key) is not None)
+    return [key for key, _, _ in named], [run_id for _, run_id, _ in named], [digest for _, _, digest in named]
+
+
+def _limited(starts: Iterable[RunStart]) -> tuple[list[UUID], list[str | None], list[int | None]]:
+    """Return the runs that start, in the order of their ids: with which key, and how many with it may go on at once."""
     limits = {start.run_id: (start.concurrency_key, start.options.concurrency) for start in starts}
-    rows = [(run_id, key, limit and limit.limit) for run_id, (key, limit) in sorted(limits.items())]
-    await connection.execute(_CREATE, *map(list, zip(*rows, strict=True)))
+    run_ids = sorted(limits)
+    keys = [limits[run_id][0] for run_id in run_ids]
+    return run_ids, keys, [limit and limit.limit for limit in (limits[run_id][1] for run_id in run_ids)]
+
+
+def _finished(runs: Mapping[UUID, JournaledRun]) -> list[UUID]:
+    return [run_id for run_id, run in runs.items() if run.unwritten and run.state and run.state.finished_by]
+
+
+def _appended(runs: Mapping[UUID, JournaledRun]) -> tuple[list[UUID], list[int], list[str]]:
+    """Return what is to be appended to the journals: runs, numbers, events as JSON."""
+    rows = [
+        (run_id, run.seq + offset, event)
+        for run_id, run in runs.items()
+        for offset, event in enumerate(run.unwritten, start=1)
+    ]
+    events = [event.to_json().decode() for _, _, event in rows]
+    return [run_id for run_id, _, _ in rows], [seq for _, seq, _ in rows], events

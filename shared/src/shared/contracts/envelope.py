@@ -3,6 +3,7 @@
 Each message knows its id, which is the same whenever the same fact is told again: repeats are recognised by it.
 """
 
+from functools import cache
 from typing import Protocol, TypedDict
 from uuid import UUID
 
@@ -27,6 +28,7 @@ class Message(Contract):
     run_id: UUID
 
     @classmethod
+    @cache
     def kind_name(cls) -> str:
         """Return the stable name of this kind of message."""
         return cls.model_fields["kind"].default

@@ -1,6 +1,7 @@
 """Consuming in batches: whatever has arrived is handled together, then acknowledged together.
 
 An idle consumer handles a message the moment it comes; under load batches grow by themselves, up to the limit.
+One whose work nobody waits for may linger for more.
 """
 
 import asyncio
@@ -46,11 +47,12 @@ class BatchConsumer(Generic[T]):
     """Hands batches from several queues to one handler, in the order of arrival.
 
     `readers` gives for each queue how to decode its messages; `name` is what metrics and traces call the consumer; it
-    `is_source` if other messages follow from those that it handles. The handler returns when all effects of the batch
-    are safe; only then is the batch acknowledged. Guaranteed: a message that cannot be decoded, or that alone makes
-    the handler fail, goes to its dead-letter queue and its neighbours do not; while the handler raises
-    UnavailableError the batch is kept and tried again; nothing is acknowledged before its effect. A queue that was
-    deleted is consumed again once it is there again, or `failure` raises; see `ConsumerWatch`.
+    `is_source` if other messages follow from those that it handles, and waits `linger` seconds for more of them before
+    each batch. The handler returns when all effects of the batch are safe; only then is the batch acknowledged.
+    Guaranteed: a message that cannot be decoded, or that alone makes the handler fail, goes to its dead-letter queue
+    and its neighbours do not; while the handler raises UnavailableError the batch is kept and tried again; nothing is
+    acknowledged before its effect. A queue that was deleted is consumed again once it is there again, or `failure`
+    raises; see `ConsumerWatch`.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class BatchConsumer(Generic[T]):
         *,
         name: str = "batches",
         is_source: bool = False,
+        linger: float = 0.0,
         registry: CollectorRegistry | None = None,
         watch: Callable[[Sequence[Consumer]], ConsumerWatch] = ConsumerWatch,
     ) -> None:
@@ -69,6 +72,7 @@ class BatchConsumer(Generic[T]):
         self._channel = channel
         self._readers = readers
         self._handle = handle
+        self._linger = linger
         self._arrived: asyncio.Queue[tuple[str, AbstractIncomingMessage]] = asyncio.Queue()
         self._consumers: dict[str, AbstractQueue] = {}
         self._settled = _SettledTags()
@@ -153,6 +157,8 @@ class BatchConsumer(Generic[T]):
         if self._stopping.is_set():
             arrival.cancel()
             return None
+        if self._linger:
+            await self._pause(self._linger)
         batch = [arrival.result()]
         while len(batch) < MAX_BATCH and not self._arrived.empty():
             batch.append(self._arrived.get_nowait())

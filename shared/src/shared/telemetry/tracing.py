@@ -20,9 +20,15 @@ EXPORT_TIMEOUT = 5.0  # seconds; also what the end of a process may wait for a c
 TRACER = trace.get_tracer("weft")
 
 
+class _Process:
+    """Whether this process makes spans: noted, since the library looks into the environment whenever it is asked."""
+
+    is_tracing = False
+
+
 def is_tracing() -> bool:
     """Tell whether spans are made."""
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    return _Process.is_tracing
 
 
 @contextmanager
@@ -39,6 +45,7 @@ def exporting(service: str, settings: Settings) -> Generator[None]:
     provider = new_provider(service, ratio=settings.trace_ratio)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, timeout=EXPORT_TIMEOUT)))
     trace.set_tracer_provider(provider)
+    _Process.is_tracing = True
     try:
         yield
     finally:
