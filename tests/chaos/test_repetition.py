@@ -13,7 +13,6 @@ from tests.chaos.scale import repeated, scaled
 from tests.chaos.waiting import eventually
 from tests.unit import test_orchestrator_core as core
 
-from shared.messaging.publisher import to_amqp
 from shared.topology import RESULTS_QUEUE
 
 GRAPHS = scaled(full=500, short=50)
@@ -78,7 +77,7 @@ async def _publish_poison(system, job):
     """Put a body that cannot be read, and the result of a node that its run does not have, into the queue."""
     stranger = succeeded(job).model_copy(update={"node_id": "nobody"})
     async with system.recorder.channel() as channel:
-        for message in (aio_pika.Message(b"\xff\xfe"), to_amqp(stranger, app_id="chaos")):
+        for message in (aio_pika.Message(b"\xff\xfe"), aio_pika.Message(stranger.to_body())):
             await channel.default_exchange.publish(message, RESULTS_QUEUE)
 
 

@@ -45,8 +45,9 @@ class ComposeProject:
     def _environment(self) -> dict[str, str]:
         # The settings of whoever runs the tests, in the environment or in a file .env, must not reach the containers.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("WEFT_", "COMPOSE_"))}
-        ours = {"COMPOSE_PROJECT_NAME": self.name, "COMPOSE_ENV_FILES": os.devnull, "WEFT_GATEWAY_PORT": "0"}
-        return {**environment, **SECRETS, **ours}
+        ours = {"COMPOSE_PROJECT_NAME": self.name, "COMPOSE_ENV_FILES": os.devnull}
+        ports = dict.fromkeys(("WEFT_GATEWAY_PORT", "WEFT_PROMETHEUS_PORT"), "0")
+        return {**environment, **SECRETS, **ours, **ports}
 
     def start(self, *options: str) -> None:
         """Return when all services are healthy; on failure, tell what the containers logged."""

@@ -35,17 +35,19 @@ NODES = JOBS + 1  # the orchestrator evaluates the upload itself
 MESSAGES = {
     (RUNS, "run.start"): 1,
     (topology.JOBS, "node.execute"): JOBS,
-    (RESULTS, "node.succeeded"): JOBS,
     (EVENTS, "run.started"): 1,
     (EVENTS, "run.finished"): 1,
     # That jobs as short as these were queued, and started, is told by their results.
 }
-BUNDLE = (EVENTS, Bundle.kind_name())  # what a batch of decisions tells of nodes, to tracker and gateways
+# At most one for each job: results that come while others are on their way follow together, and so is told what was
+# decided together.
+RESULT_KINDS = ((RESULTS, "node.succeeded"), (RESULTS, Bundle.kind_name()))
+BUNDLE = (EVENTS, Bundle.kind_name())
 DECISIONS = 1 + JOBS  # batches of the orchestrator, at most: the start and each result by itself
 TOLD = 2 + JOBS  # batches of the tracker, at most: the run's start and its end, and each result in a bundle of its own
 DECISION_STATEMENTS = 1  # to create, lock, append and finish in one, as long as no other replica has written
 TOLD_STATEMENTS = 5  # find the week, read it, merge runs, nodes, attempts; late results have none here
-BODY_BYTES = 1_800  # of messages, per node; ids, times, pictures by reference; of results twice, the second in bundles
+BODY_BYTES = 1_900  # of messages, per node; ids, times, pictures by reference; results twice, in bundles with an index
 ROW_BYTES = 1_550  # of the journal, a third of it, and of the history, per node
 _DRIVERS = ("pg_catalog", "('jit'")  # in statements by which the driver learns of types
 _HISTORY = ("run_week", "workflow_run", "node_execution", "node_attempt")
@@ -148,7 +150,7 @@ def client(stack, services, overheard, publisher):
 def is_recorded(stack, counted, runs):
     async def holds():
         recorded = await ask(stack, _RECORDED)  # first, because it lets the messages come meanwhile
-        others = counted.messages.total() - counted.messages[BUNDLE]
+        others = counted.messages.total() - sum(counted.messages[kind] for kind in (BUNDLE, *RESULT_KINDS))
         return recorded >= runs * NODES and others >= runs * sum(MESSAGES.values())
 
     return holds
@@ -165,6 +167,7 @@ async def ask(stack, query):
 async def test_a_run_is_so_many_messages_and_no_more(client, overheard):
     await client(1)
     assert 1 <= overheard.messages.pop(BUNDLE) <= JOBS
+    assert 1 <= sum(overheard.messages.pop(kind, 0) for kind in RESULT_KINDS) <= JOBS
     assert overheard.messages == MESSAGES
 
 

@@ -10,16 +10,16 @@ import pytest
 from PIL import Image
 from tests.corpus import CORPUS
 from tests.corpus.specimen import saved
+from tests.integration.results import next_result
 from tests.integration.test_decoding import needs_memory_limit
-from tests.integration.test_messaging import depth, next_message
+from tests.integration.test_messaging import depth
 
 from crop_worker.main import create_service
 from shared.assets import AssetStore
 from shared.contracts.commands import JobInput, NodeAbandon, NodeExecute
-from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded, read_result
+from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded
 from shared.contracts.values import ImageValue
 from shared.images import inspect
-from shared.topology import RESULTS_QUEUE
 
 pytestmark = pytest.mark.usefixtures("empty_queues")
 PATIENCE = 30.0
@@ -58,7 +58,7 @@ async def results(channel, count):
     """Return so many results by node; a job that lasts says so in between."""
     found = {}
     while len(found) < count:
-        result = read_result((await next_message(channel, RESULTS_QUEUE)).body)
+        result = await next_result(channel)
         if not isinstance(result, NodeLasting):
             found[result.node_id] = result
     return found

@@ -23,6 +23,7 @@ from tests.integration.gateway_client import messages_in, problem, until
 from tests.integration.gateway_fixtures import gateway_process
 
 from shared.contracts.dead_letters import DeadLetterPage
+from shared.messaging.dead_letters import open_dead_queue
 from shared.topology import COMMANDS_QUEUE, JOBS, RUNS
 
 POISON = b"\xff no job"
@@ -64,6 +65,14 @@ async def test_looking_changes_neither_order_nor_number(client, dead_runs, stack
         assert await dead_letters(client, 3) == first
         assert (await client.get(f"{DEAD}/{first[1]['id']}")).json()["body"]
     assert await messages_in(stack, "dead.jobs.llm") == 3
+
+
+async def test_who_reads_at_once_after_another_finds_as_many(dead_runs, stack):
+    for _ in range(20):
+        letters = []
+        async with open_dead_queue(stack.amqp_url, "dead.jobs.llm") as queue:
+            await queue.read(letters.append)
+        assert len(letters) == 3
 
 
 async def test_a_letter_is_shown_with_its_body_and_exported(client, dead_runs):

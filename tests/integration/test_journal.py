@@ -103,6 +103,7 @@ async def test_what_is_known_is_not_written_over_what_others_wrote_first(databas
     journal, other, command = Journal(database), Journal(database), start()
     await handle(journal, command)
     stale = journal.recall([command.run_id])
+    assert stale
     await handle(other, answer(command, "ask0"))
     message = answer(command, "ask1")
     stale[command.run_id].advance(evolve(stale[command.run_id].state, message), message)
@@ -118,6 +119,8 @@ async def test_a_start_that_is_refused_is_not_written_from_memory(database):
     journal = Journal(database)
     runs = journal.recall([same.run_id], [same])
     accepted = take_in(None, same, now=NOW)
+    assert runs
+    assert accepted.event
     runs[same.run_id].advance(accepted.state, accepted.event)
     assert not await journal.write(runs, [same])
     async with journal.lock([same.run_id]) as locked:

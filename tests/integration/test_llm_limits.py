@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 from tests.integration.ledger import PATIENCE, HeldModel, Model, call, fetch, provider, reply, until, worker
+from tests.integration.results import next_result
 from tests.integration.test_messaging import depth
-from tests.integration.test_worker import next_result
 
 from llm_worker import opening
 from llm_worker.admission import ProviderAdmission

@@ -6,9 +6,9 @@ from uuid import uuid4
 import httpx2
 import pytest
 from tests.integration.llm_jobs import offline, opened_decoders, opened_handler
+from tests.integration.results import next_result
 from tests.integration.test_messaging import depth
 from tests.integration.test_offline_model import running
-from tests.integration.test_worker import next_result
 
 from shared.contracts.commands import NodeAbandon, NodeExecute
 from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded

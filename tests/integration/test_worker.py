@@ -7,13 +7,14 @@ from uuid import uuid4
 import httpx2
 import pytest
 from aio_pika import Message as AmqpMessage
+from tests.integration.results import next_result
 from tests.integration.test_consumer_watch import PATIENCE, delete
 from tests.integration.test_messaging import depth, next_message
 
 from shared import topology
 from shared.contracts.commands import NodeAbandon, NodeExecute, read_job
 from shared.contracts.errors import UnavailableError, invalid, unavailable
-from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded, read_result
+from shared.contracts.events import NodeFailed, NodeLasting, NodeSucceeded
 from shared.contracts.node_types import REGISTRY
 from shared.contracts.run_options import Lane
 from shared.contracts.values import TextValue
@@ -37,10 +38,6 @@ async def echo(received):
 async def worker(stack, body, concurrency=4):
     async with worker_service(stack, REGISTRY["llm"], body, concurrency) as service:
         yield service
-
-
-async def next_result(channel):
-    return read_result((await next_message(channel, RESULTS_QUEUE)).body)
 
 
 class Holding:
@@ -162,7 +159,7 @@ async def test_no_more_jobs_are_taken_at_a_time_than_allowed(stack, channel, pub
             await full.wait()
         release.set()
         for _ in range(6):
-            await next_message(channel, RESULTS_QUEUE)
+            await next_result(channel)
     assert peak == 2
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.domain.intake import Incoming
-from shared.contracts.bundles import Bundle, read_told
+from shared.contracts.bundles import Bundle, Publishable, telling
 from shared.contracts.commands import NodeAbandon, NodeExecute, RunCommand
 from shared.contracts.envelope import Message
-from shared.messaging.publisher import Publishable
+from shared.contracts.events import read_event
 
 
 class CrashError(Exception):
@@ -25,7 +25,7 @@ class Broker:
 
     def publish(self, message: Publishable) -> None:
         if isinstance(message, Bundle):
-            self.events += read_told(message.body).events
+            self.events += telling(read_event)(message.body).messages
             return
         if isinstance(message, NodeExecute):
             self.jobs.append(message)

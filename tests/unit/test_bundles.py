@@ -6,11 +6,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.contracts import bundles
-from shared.contracts.bundles import bundled, read_told, unbundle
-from shared.contracts.events import NodeSkipped, NodeSucceeded, RunFinished
+from shared.contracts.bundles import bundled, telling, unbundle
+from shared.contracts.events import NodeSkipped, NodeSucceeded, RunFinished, read_event
 from shared.contracts.states import RunStatus
 from shared.contracts.values import TextValue
 
+read_told = telling(read_event)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -26,10 +27,17 @@ def test_what_is_bundled_comes_out_as_it_was():
     events = [skipped(1), answered("two\nlines, and \u2028 one more"), skipped(3)]
     (bundle,) = bundled(events)
     told = read_told(bundle.body)
-    assert (told.events, told.unreadable, bundle.count) == (events, 0, 3)
-    assert [tuple(entry) for entry, _ in unbundle(bundle.body)] == [
+    assert (told.messages, told.unreadable, bundle.count) == (events, 0, 3)
+    assert [entry[:4] for entry, _ in unbundle(bundle.body)] == [
         (event.message_id, event.kind, event.run_id, event.node_type) for event in events
     ]
+
+
+def test_traces_go_with_the_events_that_have_some_of_their_own():
+    events = [skipped(1), skipped(2)]
+    traces = {events[1].message_id: {"traceparent": "00-1-2-01"}}
+    (bundle,) = bundled(events, traces)
+    assert read_told(bundle.body).traces == traces
 
 
 def test_nothing_makes_no_bundle():
@@ -51,13 +59,13 @@ def test_an_event_by_itself_is_read_as_well():
     finished = RunFinished(
         run_id=uuid4(), at=NOW, status=RunStatus.COMPLETED, total_nodes=0, successful_nodes=0, failed_nodes=0
     )
-    assert read_told(finished.to_json()).events == [finished]
+    assert read_told(finished.to_json()).messages == [finished]
 
 
 def test_an_event_that_cannot_be_read_leaves_the_others():
     (bundle,) = bundled([skipped(1), skipped(2)])
     told = read_told(bundle.body.replace(b'"nodeId":"n1"', b'"nodeId":null'))
-    assert (told.events, told.unreadable) == ([skipped(2)], 1)
+    assert (told.messages, told.unreadable) == ([skipped(2)], 1)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"no JSON", b'[["a","b"]]\n{}', b"{}"])

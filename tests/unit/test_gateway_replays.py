@@ -31,6 +31,7 @@ def letter(number=1, node_id: str | None = "ask", queue="dead.jobs.llm"):
         queue=queue,
         tag=number,
         kind="node.execute",
+        content_type="application/json",
         message_id=None,
         run_id=RUN if node_id else None,
         node_id=node_id,

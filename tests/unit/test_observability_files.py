@@ -1,9 +1,12 @@
 """What Grafana and people need of the committed dashboard and alerts."""
 
+import json
 import re
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from tests.metric_names import alerts, dashboard, panels
 from tests.prometheus import FILES, ROOT, RULES_TEST
 
@@ -66,3 +69,17 @@ def test_an_alert_says_what_is_how_urgent_it_is_and_what_to_do(alert):
 def test_every_alert_is_tried():
     tried = re.findall(r'ALERTS\{alertname="(\w+)", alertstate="firing"', RULES_TEST.read_text())
     assert set(tried) == {alert["alert"] for alert in alerts()}
+
+
+def test_nothing_in_the_dashboard_is_unknown_to_grafanas_own_model():
+    known = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard())))
+    assert _written(dashboard()) - _written(known) == set()
+
+
+def _written(value, place=""):
+    """Return every value with its place."""
+    if isinstance(value, dict):
+        return {found for name, part in value.items() for found in _written(part, f"{place}.{name}")}
+    if isinstance(value, list):
+        return {found for index, part in enumerate(value) for found in _written(part, f"{place}[{index}]")}
+    return {(place, value)}

@@ -1,6 +1,5 @@
 """The worker kit's outcomes become the right result events."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -16,13 +15,13 @@ from shared.worker.outcomes import Execution, result_event, timed_out
 JOB = NodeExecute(run_id=uuid4(), node_id="ask", node_type="llm", attempt=2, timeout=1.5)
 NOW = datetime.now(UTC)
 PROBLEM = Problem(code="llm_rate_limited", message="slow down")
-EXECUTION = Execution("host:1", NOW - timedelta(seconds=0.5), NOW, 0.5)
+EXECUTION = Execution(worker="host:1", started_at=NOW - timedelta(seconds=0.5), at=NOW, seconds=0.5)
 USAGE = Usage(model="m", input_tokens=1, output_tokens=2, cost=0.5)
 
 
 def test_success_carries_output_usage_and_time():
     event = result_event(JOB, Succeeded(TextValue(text="hi"), USAGE), EXECUTION)
-    assert event == NodeSucceeded(**JOB.about, **asdict(EXECUTION), output=TextValue(text="hi"), usage=USAGE)
+    assert event == NodeSucceeded(**JOB.about, **EXECUTION, output=TextValue(text="hi"), usage=USAGE)
 
 
 @pytest.mark.parametrize(

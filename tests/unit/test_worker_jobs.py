@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
+from shared.contracts.bundles import Bundle, Publishable, telling
 from shared.contracts.commands import NodeAbandon, NodeExecute
 from shared.contracts.envelope import Message
 from shared.contracts.errors import invalid, unavailable
-from shared.contracts.events import NodeFailed, NodeLasting, NodeStarted, NodeSucceeded, Usage
+from shared.contracts.events import NodeFailed, NodeLasting, NodeStarted, NodeSucceeded, Usage, read_result
 from shared.contracts.run_options import Lane
 from shared.contracts.values import TextValue
 from shared.threads import run_in_thread
@@ -45,13 +46,13 @@ class Publisher:
     """Keeps what is published; fails as often as it is told to."""
 
     def __init__(self, journal: list[str]):
-        self.messages: list[Message] = []
+        self.messages: list[Publishable] = []
         self.failures = 0
         self.too_large: set[type[Message]] = set()
         self._journal = journal
         self._changed = asyncio.Event()
 
-    async def publish(self, message: Message):
+    async def publish(self, message: Publishable):
         if self.failures:
             self.failures -= 1
             raise unavailable("publish_failed", "away")
@@ -62,9 +63,10 @@ class Publisher:
 
     async def publish_all(self, messages):
         for message in messages:
-            await self.publish(message)
+            for one in telling(read_result)(message.to_body()).messages if isinstance(message, Bundle) else [message]:
+                await self.publish(one)
 
-    def publish_unawaited(self, message: Message):
+    def publish_unawaited(self, message: Publishable):
         self.messages.append(message)
         self._changed.set()
         self._changed = asyncio.Event()

@@ -54,11 +54,13 @@ To start a run, publish `run.start` to the exchange `weft.runs` with the routing
 `run.cancel` likewise; to try a failed node of an open run once more, `node.replay`. To follow runs, bind a queue of
 your own to the topic exchange `weft.events`: run events have their kind as routing key (`run.finished`). What becomes
 of nodes is told in bundles, for any runs together: the routing key is `events`, `type` too, and the body lines of JSON,
-first an index (`[[message id, kind, run id, node type], ...]`), then each event on a line of its own. That a worker has
-had a job for a moment is told by itself (`node.started.llm`).
+first an index (`[[message id, kind, run id, node type], ...]`), then each event on a line of its own. An entry of the
+index may have a fifth member, the headers of the event's trace. That a worker has had a job for a moment is told by
+itself (`node.started.llm`).
 A worker consumes the jobs of its type from `weft.jobs` (lanes, most urgent first: `llm.high`, `llm`, `llm.low`; and
 `llm.suspect`, for what was in hand when a worker died, to be taken one at a time)
-and publishes what comes of them to `weft.results`; the orchestrator tells it on. `weft.control` tells workers which
+and publishes what comes of them to `weft.results`, one by one, or in bundles with the routing key `node.results`; the
+orchestrator tells it on. `weft.control` tells workers which
 attempts to abandon. What a worker tells while it works (the pieces of a model's answer) is on the topic exchange
 `weft.progress` (`node.progress.llm`), not persistent, for those who watch.
 

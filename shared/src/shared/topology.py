@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import ChannelClosed
 
-from shared.contracts.bundles import Bundle
+from shared.contracts.bundles import Bundle, Publishable
 from shared.contracts.commands import (
     NodeAbandon,
     NodeExecute,
@@ -21,7 +21,7 @@ from shared.contracts.commands import (
     RunExpire,
     RunStart,
 )
-from shared.contracts.envelope import Message, NodeMessage
+from shared.contracts.envelope import NodeMessage
 from shared.contracts.errors import UnavailableError, unavailable
 from shared.contracts.events import NodeProgress, WorkerMessage
 from shared.contracts.node_type import NodeType
@@ -46,6 +46,7 @@ EXCHANGES: Mapping[str, str] = {
     QUERIES: "direct",
     DEAD: "direct",
 }
+RESULT_BUNDLES = "node.results"  # the routing key of results together
 # What workers tell reaches the orchestrator, which tells everybody, in bundles. Earlier versions had it forwarded.
 NO_LONGER_FORWARDED: Mapping[str, str] = {RESULTS: EVENTS}
 
@@ -164,7 +165,7 @@ STREAM = Queue(
 )
 
 
-def address(message: Message | Bundle) -> tuple[str, str]:
+def address(message: Publishable) -> tuple[str, str]:
     """Return the exchange and the routing key that a message is published with, by any service but a worker."""
     match message:
         case NodeExecute():
@@ -181,8 +182,10 @@ def address(message: Message | Bundle) -> tuple[str, str]:
             return EVENTS, message.kind_name()
 
 
-def worker_address(message: Message | Bundle) -> tuple[str, str]:
+def worker_address(message: Publishable) -> tuple[str, str]:
     """Return the exchange and the routing key that a worker publishes a message with."""
+    if isinstance(message, Bundle):
+        return RESULTS, RESULT_BUNDLES
     exchange, routing_key = address(message)
     return (RESULTS if isinstance(message, WorkerMessage) else exchange), routing_key
 

@@ -14,7 +14,7 @@ from orchestrator.clock import Clock, utc_now
 from orchestrator.domain.intake import Incoming
 from orchestrator.journal import Journal
 from orchestrator.waiting_jobs import WaitingJobs
-from shared.contracts.bundles import bundled
+from shared.contracts.bundles import Publishable, bundled
 from shared.contracts.commands import NodeAbandon, RunAdmit
 from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError
@@ -29,7 +29,7 @@ from shared.contracts.events import (
     NodeSucceeded,
     RunFinished,
 )
-from shared.messaging.publisher import BundlePublisher, Publishable
+from shared.messaging.publisher import BundlePublisher
 from shared.telemetry.batches import seconds_since_sent
 from shared.telemetry.metrics import SECONDS
 

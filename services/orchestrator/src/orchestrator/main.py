@@ -1,7 +1,7 @@
 """The orchestrator's process: its connections, its consumer, its health."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -18,6 +18,7 @@ from orchestrator.journal import Journal
 from orchestrator.queries import QueryHandler, QueueGauge
 from orchestrator.reconciler import Reconciler
 from orchestrator.waiting_jobs import WaitingJobs
+from shared.contracts.bundles import Told, telling
 from shared.contracts.commands import read_command, read_job
 from shared.contracts.errors import UnavailableError
 from shared.contracts.events import read_result
@@ -26,6 +27,7 @@ from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
 from shared.messaging.publisher import open_publisher
 from shared.messaging.queries import answering
+from shared.messaging.told import handling_told
 from shared.service import Check, Service, health_app, run
 from shared.settings import Settings
 from shared.telemetry.metrics import new_registry
@@ -73,9 +75,12 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
 
 def _consumer(
     channel: AbstractChannel, orchestrator: Orchestrator, registry: CollectorRegistry
-) -> BatchConsumer[Incoming]:
-    readers = {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result, DEAD_JOBS_QUEUE: read_job}
-    return BatchConsumer[Incoming](channel, readers, orchestrator.handle, name=NAME, is_source=True, registry=registry)
+) -> BatchConsumer[Told[Incoming]]:
+    read: Mapping[str, Callable[[bytes], Incoming]]
+    read = {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result, DEAD_JOBS_QUEUE: read_job}
+    readers = {queue: telling(reader) for queue, reader in read.items()}
+    handle = handling_told(orchestrator.handle)
+    return BatchConsumer[Told[Incoming]](channel, readers, handle, name=NAME, is_source=True, registry=registry)
 
 
 async def _prune_forever(journal: Journal, database: Database, settings: Settings) -> None:

@@ -1,6 +1,6 @@
 """From events to tables, and from queries to answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from faststream.rabbit import RabbitMessage, RabbitResponse
@@ -15,8 +15,6 @@ from run_tracker.partitions import Partitions
 from run_tracker.repository import RunRepository
 from run_tracker.run_lists import RunLists
 from shared.contracts.base import CONTENT_TYPE, QUIET, Contract
-from shared.contracts.bundles import Told
-from shared.contracts.errors import UnavailableError
 from shared.contracts.events import AnyEvent
 from shared.contracts.history import FindRun, GetStatistics, GetTimeline, ListRuns, PruneHistory, TimelineReply
 from shared.contracts.operations import FindAttempts, FindWaiting
@@ -39,7 +37,7 @@ log = get_logger(__name__)
 
 
 class EventHandler:
-    """Merges batches of events into the tables; when `handle` returns, they are committed."""
+    """Merges events into the tables; when `record` returns, they are committed."""
 
     def __init__(self, repository: RunRepository, registry: CollectorRegistry | None = None) -> None:
         self._repository = repository
@@ -50,42 +48,12 @@ class EventHandler:
             registry=registry,
         )
 
-    async def handle(self, batch: Sequence[Told]) -> None:
-        """Merge a batch; raise UnavailableError while the database is away.
-
-        Of what comes alone, everything is merged that can be; it raises if that is not all.
-        """
-        events = [event for told in batch for event in told.events]
-        try:
-            await self.record(events)
-        except UnavailableError:
-            raise
-        except Exception:
-            if len(batch) > 1 or len(events) == 1:
-                raise
-            await self._record_one_by_one(events)
-        if unreadable := sum(told.unreadable for told in batch):
-            raise ValueError(f"{unreadable} events cannot be read")
-
     async def record(self, events: Sequence[AnyEvent]) -> None:
         """Merge events; raise UnavailableError while the database is away."""
         await self._repository.merge(told_by(events))
         now = datetime.now(UTC)
         for event in events:
             self._lag.observe(max(0.0, (now - event.at).total_seconds()))
-
-    async def _record_one_by_one(self, events: Iterable[AnyEvent]) -> None:
-        failures: list[Exception] = []
-        for event in events:
-            try:
-                await self.record([event])
-            except UnavailableError:
-                raise
-            except Exception as err:
-                log.exception("an event cannot be recorded", message_id=event.message_id)
-                failures.append(err)
-        if failures:
-            raise failures[0]
 
 
 class QueryHandler:

@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 from run_tracker.handlers import EventHandler, QueryHandler
 from run_tracker.partitions import Partitions
 from run_tracker.repository import RunRepository
-from shared.contracts.bundles import Told, read_told
+from shared.contracts.bundles import Told, telling
+from shared.contracts.events import AnyEvent, read_event
 from shared.database import connect_database
 from shared.messaging.batches import BatchConsumer
 from shared.messaging.connection import connect
 from shared.messaging.queries import answering
+from shared.messaging.told import handling_told
 from shared.service import Check, Service, health_app, run
 from shared.settings import Settings
 from shared.telemetry.metrics import new_registry
@@ -27,10 +29,10 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
     async with (
         connect_database(settings.require("database_url"), name=NAME, patience=patience, schema=NAME) as database,
         connect(settings.require("amqp_url"), name=NAME, patience=patience) as connection,
-        BatchConsumer[Told](
+        BatchConsumer[Told[AnyEvent]](
             await connection.channel(),
-            {HISTORY_QUEUE: read_told},
-            EventHandler(RunRepository(database), registry).handle,
+            {HISTORY_QUEUE: telling(read_event)},
+            handling_told(EventHandler(RunRepository(database), registry).record),
             name=NAME,
             linger=LINGER_SECONDS,
             registry=registry,

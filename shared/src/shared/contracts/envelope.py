@@ -4,12 +4,12 @@ Each message knows its id, which is the same whenever the same fact is told agai
 """
 
 from functools import cache
-from typing import Protocol, TypedDict
+from typing import ClassVar, Protocol, TypedDict
 from uuid import UUID
 
 from pydantic import Field
 
-from shared.contracts.base import SCHEMA_VERSION, Contract
+from shared.contracts.base import CONTENT_TYPE, SCHEMA_VERSION, Contract
 
 
 class Identified(Protocol):
@@ -24,6 +24,8 @@ class Identified(Protocol):
 class Message(Contract):
     """Base of all messages. `run_id` is the correlation id of everything that belongs to one run."""
 
+    content_type: ClassVar[str] = CONTENT_TYPE
+
     schema_version: int = SCHEMA_VERSION
     run_id: UUID
 
@@ -37,6 +39,15 @@ class Message(Contract):
     def message_id(self) -> str:
         """An id that is equal for every telling of the same fact."""
         return f"{self.run_id}/{self.kind_name()}"
+
+    @property
+    def correlation_id(self) -> str:
+        """The run that the message is about."""
+        return str(self.run_id)
+
+    def to_body(self) -> bytes:
+        """Return the wire form."""
+        return self.to_json()
 
 
 class NodeAttempt(TypedDict):

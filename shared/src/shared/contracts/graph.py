@@ -96,9 +96,10 @@ class Edge(Contract):
     @model_validator(mode="before")
     @classmethod
     def _read_null_handles(cls, raw: Any) -> Any:
-        if not isinstance(raw, Mapping):
+        if not isinstance(raw, dict):
             return raw
-        return {key: value for key, value in cast("_Object", raw).items() if value is not None}
+        values = cast("_Object", raw)
+        return {key: value for key, value in values.items() if value is not None} if None in values.values() else values
 
     def __str__(self) -> str:
         return f"edge {self.source}.{self.source_handle} -> {self.target}.{self.target_handle}"

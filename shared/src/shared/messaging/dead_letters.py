@@ -14,17 +14,19 @@ from typing import Any, cast
 from uuid import UUID
 
 import aio_pika
-from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue, DeliveryMode
 from aio_pika.exceptions import AMQPError
+from pamqp.commands import Basic
 from pydantic import Field, ValidationError
 
 from shared import topology
-from shared.contracts.base import CONTENT_TYPE, Contract
+from shared.contracts.base import Contract
 from shared.contracts.cursors import MAX_POSITION
 from shared.contracts.node_types import WORKER_TYPES
 from shared.messaging.connection import CONNECT_TIMEOUT
 
 MAX_READ = 20_000  # letters of one queue; those behind them are seen when these are gone
+BACK_SECONDS, BACK_TRIES = 0.02, 50  # until letters that were looked at are back in their queue
 SILENCE_SECONDS = 5.0  # after which no more letters are waited for
 DEAD_QUEUES = tuple(sorted({queue.dead_letter_queue for queue in topology.QUEUES if queue.dead_letter_queue}))
 JOB_TYPES: Mapping[str, str] = {f"dead.{node_type.queue}": node_type.name for node_type in WORKER_TYPES}
@@ -69,6 +71,7 @@ class Letter:
     queue: str
     tag: int
     kind: str | None
+    content_type: str | None
     message_id: str | None
     run_id: UUID | None
     node_id: str | None
@@ -82,18 +85,17 @@ class Letter:
         """The type of the job; None where the letter is none."""
         return JOB_TYPES.get(self.queue)
 
-    def to_amqp(self, *, app_id: str) -> aio_pika.Message:
-        """Return the message as it was before it died, persistent."""
-        return aio_pika.Message(
-            self.body,
+    def properties(self, *, app_id: str) -> Basic.Properties:
+        """Return the properties of the message as they were before it died, persistent."""
+        return Basic.Properties(
             headers={name: value for name, value in self.headers.items() if name not in _HEADERS_OF_DEATH},
             message_id=self.message_id or self.id,
             correlation_id=str(self.run_id) if self.run_id else None,
-            type=self.kind,
-            content_type=CONTENT_TYPE,
+            message_type=self.kind,
+            content_type=self.content_type,
             timestamp=datetime.now(UTC),
             app_id=app_id,
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            delivery_mode=DeliveryMode.PERSISTENT,
         )
 
 
@@ -103,6 +105,12 @@ class DeadQueue:
     def __init__(self, queue: AbstractQueue, count: int) -> None:
         self._queue = queue
         self._expected = min(count, MAX_READ)
+        self._in_hand = 0
+
+    @property
+    def in_hand(self) -> int:
+        """How many letters were read and not removed."""
+        return self._in_hand
 
     async def read(self, visit: Callable[[Letter], None]) -> None:
         """Show every letter to `visit`, the first that died first; they stay in hand until the queue is left."""
@@ -126,11 +134,13 @@ class DeadQueue:
         except TimeoutError:
             pass  # somebody else has the others in hand
         await self._queue.cancel(tag)
+        self._in_hand += count
 
     async def remove(self, letter: Letter) -> None:
         """Have the broker forget a letter that was read on this channel."""
         channel = await self._queue.channel.get_underlay_channel()
         await channel.basic_ack(letter.tag)
+        self._in_hand -= 1
 
 
 @asynccontextmanager
@@ -144,11 +154,24 @@ async def open_dead_queue(url: str, name: str) -> AsyncGenerator[DeadQueue]:
         connection = await aio_pika.connect(
             url, timeout=CONNECT_TIMEOUT, client_properties={"connection_name": f"reader of {name}"}
         )
-        async with connection, connection.channel() as channel:
-            queue = await topology.check_queue(channel, name)
-            yield DeadQueue(queue, queue.declaration_result.message_count or 0)
+        async with connection:
+            async with connection.channel() as channel:
+                queue = await topology.check_queue(channel, name)
+                opened = DeadQueue(queue, queue.declaration_result.message_count or 0)
+                yield opened
+            await _wait_until_back(connection, name, opened.in_hand)
     except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
         raise topology.unreadable(name, err) from err
+
+
+async def _wait_until_back(connection: AbstractConnection, name: str, count: int) -> None:
+    """Return when so many letters are in a queue again: who read it at once would find fewer than there are."""
+    async with connection.channel() as channel:
+        for _ in range(BACK_TRIES):
+            queue = await topology.check_queue(channel, name)
+            if (queue.declaration_result.message_count or 0) >= count:
+                return
+            await asyncio.sleep(BACK_SECONDS)
 
 
 def _letter(queue: str, incoming: AbstractIncomingMessage) -> Letter:
@@ -160,6 +183,7 @@ def _letter(queue: str, incoming: AbstractIncomingMessage) -> Letter:
         queue=queue,
         tag=incoming.delivery_tag,
         kind=incoming.type,
+        content_type=incoming.content_type,
         message_id=incoming.message_id,
         run_id=head.run_id if head else None,
         node_id=head.node_id if head else None,

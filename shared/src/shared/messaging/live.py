@@ -193,8 +193,8 @@ class EventFeed:
             log.warning("an unreadable bundle of events", message_id=incoming.message_id)
             return
         for place, (entry, body) in enumerate(entries, start=offset * PLACES):
-            message_id, kind, run_id, node_type = entry
-            self._receive(StreamedEvent(place, run_id, kind, message_id, body, node_type, incoming.timestamp))
+            told = entry.run_id, entry.kind, entry.message_id, body, entry.node_type
+            self._receive(StreamedEvent(place, *told, incoming.timestamp))
 
 
 def _node_type(routing_key: str, kind: str) -> str | None:

@@ -3,20 +3,21 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
-import aio_pika
 import aiormq
-from aio_pika.abc import AbstractRobustChannel
+from aio_pika.abc import AbstractRobustChannel, DeliveryMode
 from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+from pamqp.commands import Basic
+from pamqp.common import FieldValue
 from prometheus_client import CollectorRegistry, Histogram
 from structlog import get_logger
 
 from shared import topology
-from shared.contracts.base import CONTENT_TYPE
-from shared.contracts.bundles import Bundle
+from shared.contracts.bundles import Bundle, Publishable
 from shared.contracts.commands import NodeAbandon
 from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError, invalid, unavailable
@@ -24,49 +25,54 @@ from shared.contracts.events import NodeProgress
 from shared.messaging.connection import connect
 from shared.messaging.dead_letters import Letter
 from shared.messaging.sending_time import HEADER, in_milliseconds
-from shared.telemetry.messages import publishing, publishing_bundle
+from shared.telemetry.messages import publishing
 from shared.telemetry.metrics import SECONDS
 from shared.telemetry.propagation import inject
 
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024  # RabbitMQ 4 takes 16 MiB
+INDEX_BYTES = 1024 * 1024  # what a bundle may have besides: an event that the broker took alone, it takes again
 MAX_UNCONFIRMED = 500  # messages
 MAX_TRANSIENT = 1_000  # messages that wait to be written; more are dropped
 PUBLISH_TIMEOUT = 10.0  # seconds; a broker under a memory or disk alarm stops answering publishers
 
-Publishable = Message | Bundle
 Address = Callable[[Publishable], tuple[str, str]]  # of a message: exchange and routing key
 
-_PERSISTENT, _TRANSIENT = aio_pika.DeliveryMode.PERSISTENT, aio_pika.DeliveryMode.NOT_PERSISTENT
 
 log = get_logger(__name__)
 
 
-def to_amqp(message: Publishable, *, app_id: str) -> aio_pika.Message:
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the broker is given of a message."""
+
+    body: bytes
+    properties: Basic.Properties
+
+
+def content_of(message: Publishable, *, app_id: str) -> Content:
     """Return the message with the properties that every message of Weft carries; persistent, if it is to last.
 
     Raises InvalidInputError `message_too_large`.
     """
     now = datetime.now(UTC)
-    headers: dict[str, int | str] = {HEADER: in_milliseconds(now)}
+    headers: dict[str, FieldValue] = {HEADER: in_milliseconds(now)}
     inject(headers)
-    return aio_pika.Message(
-        _body(message),
-        headers=dict(headers),
+    properties = Basic.Properties(
+        headers=headers,
         message_id=message.message_id,
-        correlation_id=None if isinstance(message, Bundle) else str(message.run_id),
-        type=message.kind_name(),
-        content_type=message.content_type if isinstance(message, Bundle) else CONTENT_TYPE,
+        correlation_id=message.correlation_id,
+        message_type=message.kind_name(),
+        content_type=message.content_type,
         timestamp=now,
         app_id=app_id,
-        delivery_mode=_TRANSIENT if isinstance(message, NodeProgress) else _PERSISTENT,
+        delivery_mode=DeliveryMode.NOT_PERSISTENT if isinstance(message, NodeProgress) else DeliveryMode.PERSISTENT,
     )
+    return Content(_body(message), properties)
 
 
 def _body(message: Publishable) -> bytes:
-    if isinstance(message, Bundle):
-        return message.body
-    body = message.to_json()
-    if len(body) > MAX_MESSAGE_BYTES:
+    body = message.to_body()
+    if len(body) > MAX_MESSAGE_BYTES + (INDEX_BYTES if isinstance(message, Bundle) else 0):
         # The broker would close the channel, and trying again would not help.
         raise invalid(
             "message_too_large",
@@ -139,17 +145,18 @@ class Publisher:
         Raises InvalidInputError `message_too_large`.
         """
         where, mandatory = self._address(message), not isinstance(message, NodeAbandon)
-        with publishing_bundle(message, *where) if isinstance(message, Bundle) else publishing(message, *where):
-            content = partial(to_amqp, message, app_id=self._app_id)
+        with publishing(message, *where):
+            content = partial(content_of, message, app_id=self._app_id)
             await self._publish_once(message.message_id, content, where, mandatory=mandatory)
 
     async def republish(self, letter: Letter) -> None:
         """Return once a dead letter is safe where it had been published to, as it was; raise as `publish` does."""
-        content, where = letter.to_amqp(app_id=self._app_id), (letter.death.exchange, letter.death.routing_key)
-        await self._publish_once(content.message_id or letter.id, lambda: content, where, mandatory=True)
+        content = Content(letter.body, letter.properties(app_id=self._app_id))
+        where = letter.death.exchange, letter.death.routing_key
+        await self._publish_once(letter.message_id or letter.id, lambda: content, where, mandatory=True)
 
     async def _publish_once(
-        self, identity: str, content: Callable[[], aio_pika.Message], where: tuple[str, str], *, mandatory: bool
+        self, identity: str, content: Callable[[], Content], where: tuple[str, str], *, mandatory: bool
     ) -> None:
         # A returned message is told from its neighbours by its id alone, so an id is in flight once at a time.
         while earlier := self._in_flight.get(identity):
@@ -197,20 +204,18 @@ class Publisher:
             log.warning("not published", message_id=message.message_id, reason=str(err))
 
     async def _write(self, message: Message) -> None:
-        exchange_name, routing_key = self._address(message)
+        exchange, routing_key = self._address(message)
         with suppress(TimeoutError, AMQPError, OSError, RuntimeError):
             async with asyncio.timeout(PUBLISH_TIMEOUT):
-                exchange = await self._unconfirmed.get_exchange(exchange_name, ensure=False)
-                await exchange.publish(to_amqp(message, app_id=self._app_id), routing_key, mandatory=False)
+                content = content_of(message, app_id=self._app_id)
+                await _send(self._unconfirmed, content, exchange, routing_key, mandatory=False)
 
-    async def _publish_confirmed(
-        self, make: Callable[[], aio_pika.Message], where: tuple[str, str], *, mandatory: bool
-    ) -> None:
+    async def _publish_confirmed(self, make: Callable[[], Content], where: tuple[str, str], *, mandatory: bool) -> None:
         exchange, routing_key = where
         try:
             with self._seconds.labels(exchange).time():
                 async with asyncio.timeout(PUBLISH_TIMEOUT):
-                    await self._send(make(), exchange, routing_key, mandatory=mandatory)
+                    await _send(self._channel, make(), exchange, routing_key, mandatory=mandatory)
         except PublishError as err:
             raise unavailable(
                 "unroutable",
@@ -226,22 +231,25 @@ class Publisher:
                 fix="look at the broker's alarms and connections",
             ) from err
 
-    async def _send(self, content: aio_pika.Message, exchange: str, routing_key: str, *, mandatory: bool) -> None:
-        """Return once the broker has confirmed the message.
 
-        Not once it is written, which the next one would have to wait for, too: each would get a packet of its own. What
-        holds publishers back is the number of messages that are not confirmed.
-        """
-        channel = await self._channel.get_underlay_channel()
-        assert isinstance(channel, aiormq.Channel)
-        await channel.basic_publish(
-            content.body,
-            exchange=exchange,
-            routing_key=routing_key,
-            properties=content.properties,
-            mandatory=mandatory,
-            wait=False,
-        )
+async def _send(
+    channel: AbstractRobustChannel, content: Content, exchange: str, routing_key: str, *, mandatory: bool
+) -> None:
+    """Return once the broker has confirmed the message, if the channel has it confirm.
+
+    Not once it is written, which the next one would have to wait for, too: each would get a packet of its own. What
+    holds publishers back is the number of messages that are not confirmed.
+    """
+    underlay = await channel.get_underlay_channel()
+    assert isinstance(underlay, aiormq.Channel)
+    await underlay.basic_publish(
+        content.body,
+        exchange=exchange,
+        routing_key=routing_key,
+        properties=content.properties,
+        mandatory=mandatory,
+        wait=False,
+    )
 
 
 @asynccontextmanager

@@ -4,12 +4,12 @@ The latter is kept in the context and not handed over: who decides what follows 
 """
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from aio_pika.abc import AbstractIncomingMessage
 from opentelemetry import trace
@@ -17,6 +17,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Link, Span, SpanKind
 from prometheus_client import CollectorRegistry, Histogram
 
+from shared.contracts.bundles import Told
 from shared.contracts.envelope import Identified, Message
 from shared.messaging.sending_time import sent_at
 from shared.telemetry.metrics import SECONDS
@@ -74,7 +75,7 @@ def follow(cause: Message, following: Iterable[Message]) -> None:
             contexts.setdefault(message.message_id, context)
 
 
-def context_of(message: Message) -> Context:
+def context_of(message: Identified) -> Context:
     """Return the context of the message that this one follows from; the current one if it follows from none."""
     return _current.get(_NO_BATCH).contexts.get(message.message_id) or get_current()
 
@@ -97,9 +98,9 @@ class BatchTelemetry(Generic[M_co]):
     @contextmanager
     def handling(self, deliveries: Sequence[Delivered[M_co]]) -> Generator[None]:
         """Measure the handling of a batch, during which it is the one in hand."""
-        self._sizes.observe(len(deliveries))
         started = time.perf_counter()
         batch = _batch(deliveries)
+        self._sizes.observe(sum(len(_messages(delivery)) for delivery in deliveries))
         token = _current.set(batch)
         try:
             with self._tracing(deliveries, batch):
@@ -117,7 +118,7 @@ class BatchTelemetry(Generic[M_co]):
         attributes = {**SYSTEM, "messaging.operation.name": "process", "messaging.batch.message_count": len(deliveries)}
         name = f"batch {self._consumer}"
         with spanning(name, kind=SpanKind.CONSUMER, context=Context(), attributes=attributes, links=links) as span:
-            spans = [_span(delivery, batch, span) for delivery in deliveries] if self._is_source else []
+            spans = list(_spans(deliveries, batch, span)) if self._is_source else []
             try:
                 yield
             finally:
@@ -125,26 +126,43 @@ class BatchTelemetry(Generic[M_co]):
                     one.end()
 
 
+def _told(delivery: Delivered[Identified]) -> Told[Message] | None:
+    """Return what a delivery tells, if it may be more than one message."""
+    content: object = delivery.content
+    return cast("Told[Message]", content) if isinstance(content, Told) else None
+
+
+def _messages(delivery: Delivered[Identified]) -> Sequence[Identified]:
+    """Return the messages that came in a delivery."""
+    told = _told(delivery)
+    return told.messages if told else (delivery.content,)
+
+
 def _batch(deliveries: Sequence[Delivered[Identified]]) -> _Batch:
     batch = _Batch()
     for delivery in deliveries:
-        message_id = delivery.content.message_id
-        if moment := sent_at(delivery.incoming):
-            batch.sent[message_id] = moment
-        if context := extract(delivery.incoming.headers):
-            batch.contexts[message_id] = context
+        moment, headers = sent_at(delivery.incoming), delivery.incoming.headers
+        told = _told(delivery)
+        traces: Mapping[str, Mapping[str, Any]] = told.traces if told else {}
+        for message in _messages(delivery):
+            if moment:
+                batch.sent[message.message_id] = moment
+            if context := extract(traces.get(message.message_id, headers)):
+                batch.contexts[message.message_id] = context
     return batch
 
 
-def _span(delivery: Delivered[Identified], batch: _Batch, of_batch: Span) -> Span:
-    """Begin the span of a message of a batch; what follows from the message is sent in its context."""
-    message, incoming = delivery.content, delivery.incoming
-    span = TRACER.start_span(
-        f"process {delivery.queue}",
-        batch.contexts.get(message.message_id, Context()),
-        SpanKind.CONSUMER,
-        {**delivery_attributes(incoming, delivery.queue), **attributes_of(message)},
-        [Link(of_batch.get_span_context())],
-    )
-    batch.contexts[message.message_id] = trace.set_span_in_context(span, Context())
-    return span
+def _spans(deliveries: Iterable[Delivered[Identified]], batch: _Batch, of_batch: Span) -> Iterator[Span]:
+    """Begin and yield the spans of the messages of a batch; what follows from each is sent in its context."""
+    for delivery in deliveries:
+        about_delivery = delivery_attributes(delivery.incoming, delivery.queue)
+        for message in _messages(delivery):
+            span = TRACER.start_span(
+                f"process {delivery.queue}",
+                batch.contexts.get(message.message_id, Context()),
+                SpanKind.CONSUMER,
+                {**about_delivery, **attributes_of(message)},
+                [Link(of_batch.get_span_context())],
+            )
+            batch.contexts[message.message_id] = trace.set_span_in_context(span, Context())
+            yield span

@@ -8,8 +8,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 from structlog.contextvars import bind_contextvars
 
-from shared.contracts.bundles import Bundle
-from shared.contracts.envelope import Message, NodeMessage
+from shared.contracts.bundles import Publishable
+from shared.contracts.envelope import NodeMessage
 from shared.telemetry.batches import context_of
 from shared.telemetry.names import attributes_of, delivery_attributes, destination
 from shared.telemetry.propagation import extract
@@ -17,23 +17,17 @@ from shared.telemetry.tracing import TRACER, is_tracing, spanning
 from shared.topology import QUERIES
 
 
-def publishing(message: Message, exchange: str, routing_key: str) -> AbstractContextManager[Span]:
-    """Return the span of a publication; its parent is what the message follows from."""
+def publishing(message: Publishable, exchange: str, routing_key: str) -> AbstractContextManager[Span]:
+    """Return the span of a publication; its parent is what the message follows from.
+
+    That of a bundle is in the trace of those who tell the events together.
+    """
     if not is_tracing():
         return spanning("", context=context_of(message))
     attributes = {**destination(f"{exchange}:{routing_key}", "publish"), **attributes_of(message)}
     attributes["messaging.message.id"] = message.message_id
     name = f"publish {exchange}:{routing_key}"
     return spanning(name, kind=SpanKind.PRODUCER, context=context_of(message), attributes=attributes)
-
-
-def publishing_bundle(bundle: Bundle, exchange: str, routing_key: str) -> AbstractContextManager[Span]:
-    """Return the span of the publication of events together, in the trace of those who tell them."""
-    if not is_tracing():
-        return spanning("")
-    attributes = {**destination(f"{exchange}:{routing_key}", "publish"), "messaging.message.id": bundle.message_id}
-    attributes["messaging.batch.message_count"] = bundle.count
-    return spanning(f"publish {exchange}:{routing_key}", kind=SpanKind.PRODUCER, attributes=attributes)
 
 
 def asking(queue: str) -> AbstractContextManager[Span]:

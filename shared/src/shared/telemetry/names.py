@@ -3,6 +3,7 @@
 from aio_pika.abc import AbstractIncomingMessage
 from opentelemetry.util.types import AttributeValue
 
+from shared.contracts.bundles import Bundle
 from shared.contracts.envelope import Identified, Message, NodeMessage
 
 SYSTEM = {"messaging.system": "rabbitmq"}
@@ -24,7 +25,9 @@ def destination(name: str, operation: str) -> dict[str, AttributeValue]:
 
 
 def attributes_of(message: Identified) -> dict[str, AttributeValue]:
-    """Return what a span tells of the run and node that a message is about, if it is about one."""
+    """Return what a span tells of the run and node that a message is about, or of how many events it tells."""
+    if isinstance(message, Bundle):
+        return {"messaging.batch.message_count": message.count}
     if not isinstance(message, Message):
         return {}
     run: dict[str, AttributeValue] = {"weft.run.id": str(message.run_id)}

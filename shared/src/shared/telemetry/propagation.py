@@ -19,6 +19,14 @@ def inject(headers: MutableMapping[str, Any]) -> None:
         _PROPAGATOR.inject(headers)
 
 
+def headers_of(context: Context) -> dict[str, str]:
+    """Return a context as headers; none where it has no ids."""
+    headers: dict[str, str] = {}
+    if span_context(context).is_valid:
+        _PROPAGATOR.inject(headers, context)
+    return headers
+
+
 def extract(headers: Mapping[str, Any]) -> Context | None:
     """Return the context that came with a request or message; None if there is none that can be read."""
     if "traceparent" not in headers:

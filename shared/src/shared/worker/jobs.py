@@ -21,7 +21,7 @@ from shared.contracts.errors import InvalidInputError, UnavailableError
 from shared.contracts.events import NodeLasting, NodeStarted, NodeSucceeded
 from shared.contracts.run_options import Lane
 from shared.messaging.batches import FIRST_PAUSE, LAST_PAUSE
-from shared.messaging.publisher import MessagePublisher
+from shared.messaging.publisher import BundlePublisher
 from shared.messaging.settling import settle
 from shared.telemetry.messages import work_on
 from shared.telemetry.tracing import mark_failed
@@ -41,6 +41,7 @@ from shared.worker.outcomes import (
     timed_out,
     unpublishable,
 )
+from shared.worker.results import Results
 from shared.worker.slots import Slots, SlotsClosedError
 
 REMEMBERED_JOBS = 1_000
@@ -83,7 +84,7 @@ class JobRunner:
     def __init__(
         self,
         body: Body,
-        publisher: MessagePublisher,
+        publisher: BundlePublisher,
         slots: Slots,
         registry: CollectorRegistry,
         *,
@@ -92,6 +93,7 @@ class JobRunner:
     ) -> None:
         self._body = body
         self._publisher = publisher
+        self._results = Results(publisher)
         self._slots = slots
         self._admission = admission or AdmitAll()
         self._is_wanted = is_wanted
@@ -238,7 +240,8 @@ class JobRunner:
         self._metrics.ended(job.node_type, type(outcome).__name__, seconds)
         if not isinstance(outcome, Succeeded):
             mark_failed(trace.get_current_span(), outcome.problem.code)
-        return result_event(job, outcome, Execution(self._name, started_at, datetime.now(UTC), seconds))
+        execution = Execution(worker=self._name, started_at=started_at, at=datetime.now(UTC), seconds=seconds)
+        return result_event(job, outcome, execution)
 
     def _tell_started(self, job: NodeExecute, started_at: datetime) -> None:
         self._publisher.publish_unawaited(NodeStarted(**job.about, at=started_at, worker=self._name))
@@ -263,7 +266,9 @@ class JobRunner:
         pause = FIRST_PAUSE
         while True:
             try:
-                return await self._publisher.publish(reply)
+                if isinstance(reply, NodeExecute):
+                    return await self._publisher.publish(reply)
+                return await self._results.publish(reply)
             except UnavailableError as err:
                 log.warning("result waits", message_id=reply.message_id, reason=str(err), pause=pause)
                 await asyncio.sleep(pause)

@@ -1,8 +1,9 @@
 """What can come of a job, and the event that tells it."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict
 
 from shared.contracts.commands import NodeExecute
 from shared.contracts.errors import Problem
@@ -39,8 +40,7 @@ class Permanent:
     usage: Usage | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(TypedDict):
     """When a job was done, by the worker's clock, and by which process; `seconds` is what its body took."""
 
     worker: str
@@ -60,7 +60,7 @@ def result_event(job: NodeExecute, outcome: Outcome, execution: Execution) -> Re
         case Succeeded(output, usage, warnings):
             return NodeSucceeded(
                 **job.about,
-                **asdict(execution),
+                **execution,
                 queued_at=job.queued_at,
                 output=output,
                 usage=usage,
@@ -69,7 +69,7 @@ def result_event(job: NodeExecute, outcome: Outcome, execution: Execution) -> Re
         case Retryable(problem) | Permanent(problem):
             return NodeFailed(
                 **job.about,
-                **asdict(execution),
+                **execution,
                 queued_at=job.queued_at,
                 error=problem.model_copy(update={"node_id": job.node_id}),
                 retryable=isinstance(outcome, Retryable) and not job.last_attempt,
