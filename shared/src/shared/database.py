@@ -48,6 +48,10 @@ _REFUSED = (
 log = get_logger(__name__)
 
 
+class ConflictError(Exception):
+    """A statement does not fit what the tables hold: others have written first."""
+
+
 class Database:
     """A pool whose transactions either commit, or raise UnavailableError where trying again may help."""
 
@@ -73,9 +77,15 @@ class Database:
             raise _unavailable(err) from err
 
     async def execute(self, statement: str, *arguments: object) -> str:
-        """Execute one statement, which is a transaction of its own; return its status."""
-        async with self.session() as connection:
-            return await connection.execute(statement, *arguments)
+        """Execute one statement, which is a transaction of its own; return its status.
+
+        Raises ConflictError where a constraint of the tables does not allow it.
+        """
+        try:
+            async with self.session() as connection:
+                return await connection.execute(statement, *arguments)
+        except asyncpg.IntegrityConstraintViolationError as err:
+            raise ConflictError from err
 
     async def answers(self) -> bool:
         """Tell whether the database answers now."""

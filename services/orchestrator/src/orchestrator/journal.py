@@ -12,14 +12,13 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-import asyncpg
 from pydantic import Field, TypeAdapter
 
 from orchestrator.domain.evolve import evolve
 from orchestrator.domain.state import JournalEvent, RunState
 from shared.contracts.base import QUIET
 from shared.contracts.commands import RunStart
-from shared.database import Connection, Database
+from shared.database import ConflictError, Connection, Database
 
 PRUNED_AT_ONCE = 200  # runs
 WARY_BATCHES = 50  # after somebody else has written of a run first, so many batches are not written from memory
@@ -169,7 +168,7 @@ class Journal:
         wary, self._wary = self._wary, WARY_BATCHES
         try:
             await self._database.execute(_WRITE, *columns)
-        except (asyncpg.UniqueViolationError, asyncpg.NotNullViolationError):
+        except ConflictError:
             return False
         self._wary = wary
         self._keep(runs)
