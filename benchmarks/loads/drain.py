@@ -20,6 +20,7 @@ from benchmarks.processes import start_services
 from benchmarks.shapes import Shape, sample
 from benchmarks.weft_client import POLL_SECONDS, WeftClient, open_client
 from benchmarks.weft_side import SERVICES, WORKERS, graph, open_history
+from shared.contracts.bundles import Bundle, unbundle
 from shared.contracts.events import NodeSucceeded
 from shared.contracts.states import RunStatus
 from shared.database import Database
@@ -99,14 +100,22 @@ async def _results(url: str) -> AsyncGenerator[Sequence[float]]:
     """Yield the moments at which results came, which grow while the context lasts."""
     moments: list[float] = []
 
-    async def take(_: AbstractIncomingMessage) -> None:
-        moments.append(time.perf_counter())
+    async def take(incoming: AbstractIncomingMessage) -> None:
+        moments.extend([time.perf_counter()] * _count_succeeded(incoming))
 
     async with connect(url, name="benchmark results", patience=PATIENCE) as connection:
         queue = await (await connection.channel()).declare_queue(exclusive=True)
-        await queue.bind(RESULTS, f"{NodeSucceeded.kind_name()}.#")
+        await queue.bind(RESULTS, "node.#")
         await queue.consume(take, no_ack=True)
         yield moments
+
+
+def _count_succeeded(incoming: AbstractIncomingMessage) -> int:
+    """Return how many nodes a message says to have succeeded."""
+    kinds = (
+        [entry.kind for entry, _ in unbundle(incoming.body)] if incoming.type == Bundle.kind_name() else [incoming.type]
+    )
+    return kinds.count(NodeSucceeded.kind_name())
 
 
 def _rate(moments: Sequence[float]) -> float:

@@ -131,7 +131,7 @@ class LockedRuns:
 class Journal:
     """Reads and appends the journals of many runs in one transaction.
 
-    Keeps the states of runs that are under way, so that usually only what other replicas wrote is read.
+    Keeps the states of runs that are under way: as long as nobody else writes of them, nothing has to be read.
     """
 
     def __init__(self, database: Database) -> None:

@@ -37,7 +37,6 @@ PUBLISH_TIMEOUT = 10.0  # seconds; a broker under a memory or disk alarm stops a
 
 Address = Callable[[Publishable], tuple[str, str]]  # of a message: exchange and routing key
 
-
 log = get_logger(__name__)
 
 
