@@ -94,7 +94,7 @@ async def test_each_stays_in_the_trace_of_its_job(publisher, tell):
     tasks = await tell(0) + await tell(1, 2)
     publisher.let_all()
     await asyncio.gather(*tasks)
-    assert publisher.contexts[0].trace_id == 1
+    assert [context.trace_id for context in publisher.contexts] == [1, 0]
     traces = _told(publisher.published[1]).traces.values()
     assert [headers["traceparent"].split("-")[1] for headers in traces] == [f"{number:032x}" for number in (2, 3)]
 

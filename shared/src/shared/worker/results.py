@@ -74,7 +74,8 @@ class Results:
                 await self._publisher.publish(together[0].result)
         else:
             traces = {waiting.result.message_id: headers_of(waiting.context) for waiting in together}
-            await self._publisher.publish_all(bundled((waiting.result for waiting in together), traces))
+            with attached(Context()):  # the bundle is in no trace: not in that of whose result began the sending
+                await self._publisher.publish_all(bundled((waiting.result for waiting in together), traces))
 
 
 def _settle(together: Sequence[_Waiting], error: Exception | None = None) -> None:
