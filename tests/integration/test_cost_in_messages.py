@@ -28,7 +28,7 @@ from shared.contracts.run_options import Lane, RunOptions
 from shared.database import Database
 from shared.messaging.connection import connect
 from shared.topology import EVENTS, RESULTS, RUNS
-from shared.worker import backlog, jobs, worker_service
+from shared.worker import backlog, under_way, worker_service
 
 JOBS = 7
 NODES = JOBS + 1  # the orchestrator evaluates the upload itself
@@ -118,7 +118,7 @@ def _direct_keys():
 @pytest.fixture
 def settled(monkeypatch):
     """Jobs are short, and sent long after their workers had come, as most are: of others they would tell, and ask."""
-    monkeypatch.setattr(jobs, "STARTED_SECONDS", 60.0)
+    monkeypatch.setattr(under_way, "STARTED_SECONDS", 60.0)
     monkeypatch.setattr(waiting_jobs, "TOLD_AFTER_SECONDS", 60.0)
     monkeypatch.setattr(backlog, "MARGIN", timedelta(hours=-1))
 

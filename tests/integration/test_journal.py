@@ -68,6 +68,19 @@ async def test_another_process_replays_the_same_state(database):
     assert await state_of(Journal(database), command) == await state_of(journal, command)
 
 
+async def test_it_counts_the_jobs_in_flight_of_the_runs_that_it_knows(database, monkeypatch):
+    monkeypatch.setattr(journal_module, "MAX_KNOWN", 2)
+    journal, commands = Journal(database), [start(), start(), start()]
+    await handle(journal, commands[0])
+    assert journal.in_flight == WIDE
+    await handle(journal, answer(commands[0], "ask0"), commands[1])
+    assert journal.in_flight == 2 * WIDE - 1
+    await handle(journal, commands[2])  # the first is forgotten
+    assert journal.in_flight == 2 * WIDE
+    await handle(journal, *(RunCancel(run_id=command.run_id) for command in commands))
+    assert journal.in_flight == 0
+
+
 async def test_a_batch_that_fails_leaves_nothing_behind(database):
     journal, command = Journal(database), start()
     await handle(journal, command)

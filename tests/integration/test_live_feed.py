@@ -103,7 +103,7 @@ async def test_a_bundle_that_cannot_be_read_is_passed_over(stack, publisher):
     heard, after = Heard(), [skipped(1)]
     async with connect(stack.amqp_url, name="test", patience=5) as connection:
         await EventFeed.open(connection, heard.take, heard.miss, history=0)
-        await publisher.publish(Bundle("broken", b"no index", 1))
+        await publisher.publish(Bundle("broken", b"no index", 1, NodeSkipped))
         for bundle in bundled(after):
             await publisher.publish(bundle)
         assert [item.message_id for item in await heard.of(after)] == [after[0].message_id]

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from aio_pika import Message as AmqpMessage
+from tests.integration.gateway_client import until
 
 from shared import topology
 from shared.contracts.bundles import bundled
@@ -14,7 +15,7 @@ from shared.contracts.errors import InvalidInputError, Problem, UnavailableError
 from shared.contracts.events import NodeFailed, read_result
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.values import TextValue
-from shared.messaging.batches import BatchConsumer
+from shared.messaging.batches import BatchConsumer, Linger
 from shared.messaging.connection import connect
 from shared.messaging.publisher import MAX_MESSAGE_BYTES, open_publisher
 from shared.topology import (
@@ -27,6 +28,7 @@ from shared.topology import (
 
 pytestmark = pytest.mark.usefixtures("empty_queues")
 GRAPH = WorkflowGraph(nodes=())
+FOREVER = 3_600.0  # seconds, longer than any test waits
 
 
 def run_start():
@@ -277,6 +279,46 @@ async def test_a_connection_lost_under_a_batch_is_survived(stack, channel, publi
     first = collector.messages[0].run_id
     assert [message.run_id for message in collector.messages].count(first) == 2
     assert await depth(channel, COMMANDS_QUEUE) == 0
+
+
+async def test_a_batch_waits_until_enough_has_come(channel, publisher):
+    collector = Collector(3)
+    linger = Linger(FOREVER, enough=lambda: 3)
+    async with BatchConsumer(channel, {COMMANDS_QUEUE: read_command}, collector.handle, linger=linger):
+        for _ in range(3):
+            await publisher.publish(run_start())
+        async with asyncio.timeout(10):
+            await collector.done.wait()
+    assert [len(batch) for batch in collector.batches] == [3]
+
+
+async def test_a_batch_does_not_wait_longer_than_it_may(channel, publisher):
+    collector = Collector(1)
+    await publisher.publish(run_start())
+    async with BatchConsumer(channel, {COMMANDS_QUEUE: read_command}, collector.handle, linger=Linger(0.01)):
+        async with asyncio.timeout(10):
+            await collector.done.wait()
+
+
+async def test_what_a_batch_waits_with_goes_back_to_its_queue_when_stopping(stack, channel, publisher):
+    collector = Collector(1)
+    await publisher.publish(run_start())
+
+    async def is_delivered():
+        return await depth(channel, COMMANDS_QUEUE) == 0
+
+    async with (
+        connect(stack.amqp_url, name="test", patience=5) as connection,
+        BatchConsumer(
+            await connection.channel(),
+            {COMMANDS_QUEUE: read_command},
+            collector.handle,
+            linger=Linger(FOREVER),
+        ),
+    ):
+        await until(is_delivered)
+    assert collector.batches == []
+    assert not await is_delivered()
 
 
 async def test_a_job_that_killed_its_worker_three_times_is_dead_and_the_orchestrator_hears_of_it(

@@ -13,11 +13,11 @@ from shared.contracts.bundles import Bundle, Publishable, telling
 from shared.contracts.commands import NodeAbandon, NodeExecute
 from shared.contracts.envelope import Message
 from shared.contracts.errors import invalid, unavailable
-from shared.contracts.events import NodeFailed, NodeLasting, NodeStarted, NodeSucceeded, Usage, read_result
+from shared.contracts.events import NodeFailed, NodeLasting, NodeStarted, NodeSucceeded, Usage, read_event, read_result
 from shared.contracts.run_options import Lane
 from shared.contracts.values import TextValue
 from shared.threads import run_in_thread
-from shared.worker import Succeeded, jobs
+from shared.worker import Succeeded, jobs, under_way
 from shared.worker.jobs import JobRunner
 from shared.worker.slots import Slots
 
@@ -46,7 +46,7 @@ class Publisher:
     """Keeps what is published; fails as often as it is told to."""
 
     def __init__(self, journal: list[str]):
-        self.messages: list[Publishable] = []
+        self.messages: list[Message] = []
         self.failures = 0
         self.too_large: set[type[Message]] = set()
         self._journal = journal
@@ -63,11 +63,11 @@ class Publisher:
 
     async def publish_all(self, messages):
         for message in messages:
-            for one in telling(read_result)(message.to_body()).messages if isinstance(message, Bundle) else [message]:
+            for one in _unbundled(message, read_result):
                 await self.publish(one)
 
     def publish_unawaited(self, message: Publishable):
-        self.messages.append(message)
+        self.messages.extend(_unbundled(message, read_event))
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -78,6 +78,10 @@ class Publisher:
         async with asyncio.timeout(10):
             while len(self.of(kind)) < count:
                 await self._changed.wait()
+
+
+def _unbundled(message: Publishable, read):
+    return telling(read)(message.to_body()).messages if isinstance(message, Bundle) else [message]
 
 
 class Worker:
@@ -195,7 +199,7 @@ async def test_the_timeout_counts_from_the_slot_on_and_not_from_the_delivery():
 
 
 async def test_a_job_that_lasts_is_told_of_once_and_a_quick_one_by_its_result_alone(monkeypatch):
-    monkeypatch.setattr(jobs, "LASTING_SECONDS", 0.2)
+    monkeypatch.setattr(under_way, "LASTING_SECONDS", 0.2)
     worker = Worker()
     settled = worker.deliver(job())
     await worker.publisher.wait_for(NodeLasting)

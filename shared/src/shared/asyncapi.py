@@ -17,7 +17,7 @@ from shared import topology
 from shared.contracts.bundles import Bundle
 from shared.contracts.commands import NodeAbandon, NodeExecute, NodeReplay, RunCancel, RunStart
 from shared.contracts.envelope import Message
-from shared.contracts.events import EVENTS, NodeFailed, NodeLasting, NodeProgress, NodeStarted, NodeSucceeded
+from shared.contracts.events import EVENTS, NodeFailed, NodeLasting, NodeProgress, NodeSucceeded
 from shared.contracts.history import (
     FindRun,
     GetStatistics,
@@ -55,8 +55,7 @@ To start a run, publish `run.start` to the exchange `weft.runs` with the routing
 your own to the topic exchange `weft.events`: run events have their kind as routing key (`run.finished`). What becomes
 of nodes is told in bundles, for any runs together: the routing key is `events`, `type` too, and the body lines of JSON,
 first an index (`[[message id, kind, run id, node type], ...]`), then each event on a line of its own. An entry of the
-index may have a fifth member, the headers of the event's trace. That a worker has had a job for a moment is told by
-itself (`node.started.llm`).
+index may have a fifth member, the headers of the event's trace.
 A worker consumes the jobs of its type from `weft.jobs` (lanes, most urgent first: `llm.high`, `llm`, `llm.low`; and
 `llm.suspect`, for what was in hand when a worker died, to be taken one at a time)
 and publishes what comes of them to `weft.results`, one by one, or in bundles with the routing key `node.results`; the
@@ -124,8 +123,6 @@ def _describe_event(broker: RabbitBroker, event: type[Message]) -> None:
     kind = event.kind_name()
     if kind.startswith("run."):
         _receives(broker, topology.EVENTS, kind, event)
-    elif event is NodeStarted:
-        _receives(broker, topology.EVENTS, f"{kind}.*", event)
     else:
         _receives(broker, topology.EVENTS, Bundle.kind_name(), event, bundled=True)
 

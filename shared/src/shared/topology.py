@@ -184,7 +184,7 @@ def address(message: Publishable) -> tuple[str, str]:
 
 def worker_address(message: Publishable) -> tuple[str, str]:
     """Return the exchange and the routing key that a worker publishes a message with."""
-    if isinstance(message, Bundle):
+    if isinstance(message, Bundle) and issubclass(message.first, WorkerMessage):
         return RESULTS, RESULT_BUNDLES
     exchange, routing_key = address(message)
     return (RESULTS if isinstance(message, WorkerMessage) else exchange), routing_key

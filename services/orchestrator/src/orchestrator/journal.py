@@ -137,7 +137,13 @@ class Journal:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[UUID, JournaledRun] = {}
+        self._in_flight = 0
         self._wary = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many jobs are with workers or in their queues, as far as this process knows."""
+        return self._in_flight
 
     def recall(self, run_ids: Iterable[UUID], starts: Sequence[RunStart] = ()) -> dict[UUID, JournaledRun] | None:
         """Return the runs as far as this process knows, those of `starts` among them, to be advanced and written.
@@ -230,11 +236,17 @@ class Journal:
 
     def _keep(self, runs: Mapping[UUID, JournaledRun]) -> None:
         for run_id, run in runs.items():
-            self._known.pop(run_id, None)
+            self._forget(run_id)
             if run.state and not run.state.finished_by:
                 self._known[run_id] = JournaledRun(run.state, run.seq + len(run.unwritten))
+                self._in_flight += run.state.in_flight
         while len(self._known) > MAX_KNOWN:
-            del self._known[next(iter(self._known))]
+            self._forget(next(iter(self._known)))
+
+    def _forget(self, run_id: UUID) -> None:
+        known = self._known.pop(run_id, None)
+        if known and known.state:
+            self._in_flight -= known.state.in_flight
 
 
 async def _claim(connection: Connection, starts: Sequence[RunStart]) -> dict[UUID, Owner]:

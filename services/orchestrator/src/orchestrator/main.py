@@ -23,7 +23,7 @@ from shared.contracts.commands import read_command, read_job
 from shared.contracts.errors import UnavailableError
 from shared.contracts.events import read_result
 from shared.database import Database, connect_database
-from shared.messaging.batches import BatchConsumer
+from shared.messaging.batches import BatchConsumer, Linger
 from shared.messaging.connection import connect
 from shared.messaging.publisher import open_publisher
 from shared.messaging.queries import answering
@@ -37,6 +37,8 @@ NAME = "orchestrator"
 JOURNAL_GRACE = timedelta(hours=24)
 RUN_GRACE = timedelta(days=90)  # how long ids and trigger ids of runs that ended are known
 PRUNE_SECONDS = 600.0
+LINGER_SECONDS = 0.05
+SHARE_OF_IN_FLIGHT = 1 / 16
 
 log = get_logger(__name__)
 
@@ -59,7 +61,7 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
         orchestrator = Orchestrator(journal, admission, publisher, alarm, waiting_jobs, registry=registry)
         answers = QueryHandler(journal, admission, gauge).handle
         async with (
-            _consumer(await connection.channel(), orchestrator, registry) as consumer,
+            _consumer(await connection.channel(), orchestrator, _linger(journal), registry) as consumer,
             answering(WHY_QUEUE, answers, settings, app_id=NAME),
         ):
             checks = [Check("database", database.answers), Check("consumer", consumer.is_alive)]
@@ -74,13 +76,23 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
 
 
 def _consumer(
-    channel: AbstractChannel, orchestrator: Orchestrator, registry: CollectorRegistry
+    channel: AbstractChannel, orchestrator: Orchestrator, linger: Linger, registry: CollectorRegistry
 ) -> BatchConsumer[Told[Incoming]]:
     read: Mapping[str, Callable[[bytes], Incoming]]
     read = {COMMANDS_QUEUE: read_command, RESULTS_QUEUE: read_result, DEAD_JOBS_QUEUE: read_job}
     readers = {queue: telling(reader) for queue, reader in read.items()}
     handle = handling_told(orchestrator.handle)
-    return BatchConsumer[Told[Incoming]](channel, readers, handle, name=NAME, is_source=True, registry=registry)
+    return BatchConsumer[Told[Incoming]](
+        channel, readers, handle, name=NAME, is_source=True, linger=linger, registry=registry
+    )
+
+
+def _linger(journal: Journal) -> Linger:
+    """Have a batch wait until it has a small share of what is in flight: with the rest workers have enough to do.
+
+    A batch of one costs nearly as much as one of ten. Where little is in flight, the share is less than a message.
+    """
+    return Linger(LINGER_SECONDS, enough=lambda: round(journal.in_flight * SHARE_OF_IN_FLIGHT))
 
 
 async def _prune_forever(journal: Journal, database: Database, settings: Settings) -> None:

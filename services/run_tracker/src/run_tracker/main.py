@@ -9,7 +9,7 @@ from run_tracker.repository import RunRepository
 from shared.contracts.bundles import Told, telling
 from shared.contracts.events import AnyEvent, read_event
 from shared.database import connect_database
-from shared.messaging.batches import BatchConsumer
+from shared.messaging.batches import BatchConsumer, Linger
 from shared.messaging.connection import connect
 from shared.messaging.queries import answering
 from shared.messaging.told import handling_told
@@ -19,7 +19,7 @@ from shared.telemetry.metrics import new_registry
 from shared.topology import HISTORY_QUEUE, QUERIES_QUEUE
 
 NAME = "run_tracker"
-LINGER_SECONDS = 0.05  # who watches a run hears of it from the stream, and a transaction per event costs ten times more
+LINGER = Linger(0.05)  # who watches a run hears of it from the stream, and a transaction per event costs ten times more
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def create_service(settings: Settings) -> AsyncGenerator[Service]:
             {HISTORY_QUEUE: telling(read_event)},
             handling_told(EventHandler(RunRepository(database), registry).record),
             name=NAME,
-            linger=LINGER_SECONDS,
+            linger=LINGER,
             registry=registry,
         ) as consumer,
         answering(QUERIES_QUEUE, QueryHandler(database).handle, settings, app_id=NAME),

@@ -34,13 +34,14 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Events on their way: `body` is what the broker is given of `count` of them."""
+    """Events on their way: `body` is what the broker is given of `count` of them, the first of the type `first`."""
 
     content_type: ClassVar[str] = "application/jsonl"
 
     message_id: str
     body: bytes
     count: int
+    first: type[NodeMessage]
 
     @classmethod
     def kind_name(cls) -> str:
@@ -81,7 +82,7 @@ def bundled(events: Iterable[NodeMessage], traces: Mapping[str, Mapping[str, str
 
 def _bundle(events: Sequence[NodeMessage], lines: Iterable[bytes], traces: Mapping[str, Mapping[str, str]]) -> Bundle:
     index = [_entry(event, traces) for event in events]
-    return Bundle(uuid4().hex, b"\n".join([json.dumps(index).encode(), *lines]), len(events))
+    return Bundle(uuid4().hex, b"\n".join([json.dumps(index).encode(), *lines]), len(events), type(events[0]))
 
 
 def _entry(event: NodeMessage, traces: Mapping[str, Mapping[str, str]]) -> tuple[object, ...]:

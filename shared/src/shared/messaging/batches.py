@@ -1,10 +1,11 @@
 """Consuming in batches: whatever has arrived is handled together, then acknowledged together.
 
 An idle consumer handles a message the moment it comes; under load batches grow by themselves, up to the limit.
-One whose work nobody waits for may linger for more.
+One for whose work nobody waits may linger for more.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +36,14 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Linger:
+    """How long a batch may wait for more messages, and how many are `enough`: then it does not wait any longer."""
+
+    seconds: float
+    enough: Callable[[], int] = lambda: MAX_BATCH
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery(Generic[T]):
     """A decoded message, and the delivery to settle once its effects are safe."""
 
@@ -47,8 +56,8 @@ class BatchConsumer(Generic[T]):
     """Hands batches from several queues to one handler, in the order of arrival.
 
     `readers` gives for each queue how to decode its messages; `name` is what metrics and traces call the consumer; it
-    `is_source` if other messages follow from those that it handles, and waits `linger` seconds for more of them before
-    each batch. The handler returns when all effects of the batch are safe; only then is the batch acknowledged.
+    `is_source` if other messages follow from those that it handles, and may `linger` for more of them before each
+    batch. The handler returns when all effects of the batch are safe; only then is the batch acknowledged.
     Guaranteed: a message that cannot be decoded, or that alone makes the handler fail, goes to its dead-letter queue
     and its neighbours do not; while the handler raises UnavailableError the batch is kept and tried again; nothing is
     acknowledged before its effect. A queue that was deleted is consumed again once it is there again, or `failure`
@@ -63,7 +72,7 @@ class BatchConsumer(Generic[T]):
         *,
         name: str = "batches",
         is_source: bool = False,
-        linger: float = 0.0,
+        linger: Linger | None = None,
         registry: CollectorRegistry | None = None,
         watch: Callable[[Sequence[Consumer]], ConsumerWatch] = ConsumerWatch,
     ) -> None:
@@ -73,7 +82,9 @@ class BatchConsumer(Generic[T]):
         self._readers = readers
         self._handle = handle
         self._linger = linger
-        self._arrived: asyncio.Queue[tuple[str, AbstractIncomingMessage]] = asyncio.Queue()
+        self._arrived: deque[tuple[str, AbstractIncomingMessage]] = deque()
+        self._wanted = 1  # so many messages wake the loop
+        self._woken = asyncio.Event()
         self._consumers: dict[str, AbstractQueue] = {}
         self._settled = _SettledTags()
         self._make_watch = watch
@@ -111,6 +122,7 @@ class BatchConsumer(Generic[T]):
             except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
                 log.info("consumer was gone already", reason=str(err) or type(err).__name__)
         self._stopping.set()
+        self._woken.set()
         if self._loop:
             await self._loop
 
@@ -137,7 +149,9 @@ class BatchConsumer(Generic[T]):
 
     def _receiver(self, queue: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
         async def receive(incoming: AbstractIncomingMessage) -> None:
-            self._arrived.put_nowait((queue, incoming))
+            self._arrived.append((queue, incoming))
+            if len(self._arrived) >= self._wanted:
+                self._woken.set()
 
         return receive
 
@@ -150,19 +164,21 @@ class BatchConsumer(Generic[T]):
 
     async def _next_batch(self) -> list[tuple[str, AbstractIncomingMessage]] | None:
         """Wait for a message, then take along whatever else has arrived; None when stopping."""
-        arrival = asyncio.create_task(self._arrived.get())
-        stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait([arrival, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if self._stopping.is_set():
-            arrival.cancel()
-            return None
+        await self._wait_for(1)
         if self._linger:
-            await self._pause(self._linger)
-        batch = [arrival.result()]
-        while len(batch) < MAX_BATCH and not self._arrived.empty():
-            batch.append(self._arrived.get_nowait())
-        return batch
+            await self._wait_for(min(self._linger.enough(), MAX_BATCH), self._linger.seconds)
+        if self._stopping.is_set():
+            return None
+        return [self._arrived.popleft() for _ in range(min(len(self._arrived), MAX_BATCH))]
+
+    async def _wait_for(self, messages: int, seconds: float | None = None) -> None:
+        """Return once so many messages have arrived, the time is over, or the consumer stops."""
+        if len(self._arrived) >= messages or self._stopping.is_set():
+            return
+        self._wanted = messages
+        self._woken.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), seconds)
 
     async def _decode(self, batch: Sequence[tuple[str, AbstractIncomingMessage]]) -> list[Delivery[T]]:
         deliveries: list[Delivery[T]] = []

@@ -18,7 +18,7 @@ from structlog import get_logger
 from shared.contracts.commands import NodeAbandon, NodeExecute, read_job
 from shared.contracts.envelope import NodeMessage
 from shared.contracts.errors import InvalidInputError, UnavailableError
-from shared.contracts.events import NodeLasting, NodeStarted, NodeSucceeded
+from shared.contracts.events import NodeSucceeded
 from shared.contracts.run_options import Lane
 from shared.messaging.batches import FIRST_PAUSE, LAST_PAUSE
 from shared.messaging.publisher import BundlePublisher
@@ -43,11 +43,10 @@ from shared.worker.outcomes import (
 )
 from shared.worker.results import Results
 from shared.worker.slots import Slots, SlotsClosedError
+from shared.worker.under_way import UnderWay
 
 REMEMBERED_JOBS = 1_000
 REMEMBERED_ABANDONED = 10_000
-STARTED_SECONDS = 0.1  # a job that takes longer is told of, for those who watch; else its result says when it began
-LASTING_SECONDS = 1.0  # a job that takes longer is told of, so that its timeout can be watched from outside
 
 Attempt = tuple[UUID, str, int]
 
@@ -101,6 +100,7 @@ class JobRunner:
         self._abandoned: OrderedDict[Attempt, None] = OrderedDict()
         self._handling: set[asyncio.Task[None]] = set()
         self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._under_way = UnderWay(publisher, self._name)
         self._metrics = JobMetrics(registry)
 
     def receive(self, delivery: Delivery, lane: Lane, sent_at: datetime | None = None) -> asyncio.Task[None]:
@@ -224,31 +224,18 @@ class JobRunner:
         return job.model_copy(update={"lane": lane})
 
     async def _follow(self, job: NodeExecute, body: asyncio.Task[Outcome]) -> Result:
-        started_at, started = datetime.now(UTC), time.perf_counter()
-        loop = asyncio.get_running_loop()
-        told_of = (
-            loop.call_later(STARTED_SECONDS, self._tell_started, job, started_at),
-            loop.call_later(LASTING_SECONDS, self._tell_lasting, job, started_at),
-        )
+        begun, started = self._under_way.begin(job), time.perf_counter()
         try:
             ended, _ = await asyncio.wait([body], timeout=job.timeout)
         finally:
-            for telling in told_of:
-                telling.cancel()
+            begun.is_over = True
         outcome = _outcome_of(body, job) if ended else timed_out(job)
         seconds = time.perf_counter() - started
         self._metrics.ended(job.node_type, type(outcome).__name__, seconds)
         if not isinstance(outcome, Succeeded):
             mark_failed(trace.get_current_span(), outcome.problem.code)
-        execution = Execution(worker=self._name, started_at=started_at, at=datetime.now(UTC), seconds=seconds)
+        execution = Execution(worker=self._name, started_at=begun.at, at=datetime.now(UTC), seconds=seconds)
         return result_event(job, outcome, execution)
-
-    def _tell_started(self, job: NodeExecute, started_at: datetime) -> None:
-        self._publisher.publish_unawaited(NodeStarted(**job.about, at=started_at, worker=self._name))
-
-    def _tell_lasting(self, job: NodeExecute, started_at: datetime) -> None:
-        # Its loss is made good by the orchestrator, which looks after attempts that it hears nothing of.
-        self._publisher.publish_unawaited(NodeLasting(**job.about, at=datetime.now(UTC), started_at=started_at))
 
     async def _run_body(self, job: NodeExecute) -> Outcome:
         try:

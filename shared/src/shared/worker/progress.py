@@ -13,8 +13,8 @@ MAX_PER_SECOND = 20  # pieces of one job
 class Progress:
     """Tells the pieces of a job's text, and the share of its work that is done; to be called from any thread.
 
-    What comes faster than `MAX_PER_SECOND` is told together. What has not been told when the job ends is not told any
-    more: its result holds all.
+    What comes within a moment (`1 / MAX_PER_SECOND`) is told together at its end. What has not been told when the job
+    ends is not told any more: its result holds all. So a short answer costs no message of its own.
     """
 
     def __init__(self, job: NodeExecute, tell: Callable[[NodeProgress], None]) -> None:
@@ -48,12 +48,10 @@ class Progress:
         self._text += piece
         self._done = self._done if share is None else share
         if self._next is None:
-            self._flush()
+            self._next = self._loop.call_later(1 / MAX_PER_SECOND, self._flush)
 
     def _flush(self) -> None:
         self._next = None
-        if not self._text and self._done is None:
-            return
         self._sequence += 1
         self._tell(
             NodeProgress(
@@ -67,4 +65,3 @@ class Progress:
         )
         self._offset += len(self._text)
         self._text, self._done = "", None
-        self._next = self._loop.call_later(1 / MAX_PER_SECOND, self._flush)
