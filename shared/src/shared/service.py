@@ -1,6 +1,7 @@
 """What makes a process a service: settings, logs, health endpoints, graceful shutdown, errors in one line."""
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ from shared.redaction import known_secrets
 from shared.settings import Settings
 from shared.telemetry.tracing import exporting
 
+OBJECTS_BETWEEN_COLLECTIONS = 10_000
 KEEP_ALIVE_SECONDS = int(TimedProtocol.head_seconds)
 EXIT_DEFECT = 1
 EXIT_USAGE = 2
@@ -131,9 +133,21 @@ async def serve(settings: Settings, create_service: ServiceFactory) -> None:
                 timeout_graceful_shutdown=int(settings.shutdown_timeout),
             )
         )
+        _collect_garbage_seldom()
         log.info("ready", address=f"http://{settings.http_host}:{listener.getsockname()[1]}")
         await _serve_until_exit(server, listener, service)
     log.info("stopped")
+
+
+def _collect_garbage_seldom() -> None:
+    """Have Python look for unreachable cycles once in so many new objects, and never in what is there from the start.
+
+    A batch of a few hundred messages is tens of thousands of objects, with hardly a cycle among them. Looked through
+    once in 700, as is the default, it cost services a fourth of their time. What is in no cycle is freed as ever.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, 10, 10)
 
 
 async def _serve_until_exit(server: _Server, listener: socket.socket, service: Service) -> None:
