@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Protocol
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from structlog import get_logger
 
 from orchestrator.domain.timers import Timer
@@ -50,7 +50,7 @@ class Alarm:
         latest = datetime.now(UTC) + HORIZON
         for timer in timers:
             if timer.due <= latest and timer.message.message_id not in self._known:
-                self._known[timer.message.message_id] = context_of(timer.message)
+                self._known[timer.message.message_id] = context_of(timer.message) or get_current()
                 heapq.heappush(self._waiting, (timer.due, next(self._order), timer))
                 self._changed.set()
 

@@ -7,7 +7,7 @@ knows that others existed.
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
 
 from shared.contracts.base import SCHEMA_VERSION, Contract
 from shared.contracts.errors import InvalidInputError, Problem
@@ -84,22 +84,23 @@ class Node(Contract):
         return self.name or self.id
 
 
+def _instead_of_null(default: str) -> BeforeValidator:
+    """Have null mean the default: that is how React Flow writes a handle without a name."""
+
+    def read(raw: object) -> object:
+        return default if raw is None else raw
+
+    return BeforeValidator(read)
+
+
 class Edge(Contract):
     """A value's way from an output handle to an input handle."""
 
     id: str | None = None
     source: str
-    source_handle: str = OUTPUT
+    source_handle: Annotated[str, _instead_of_null(OUTPUT)] = OUTPUT
     target: str
-    target_handle: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_null_handles(cls, raw: Any) -> Any:
-        if not isinstance(raw, dict):
-            return raw
-        values = cast("_Object", raw)
-        return {key: value for key, value in values.items() if value is not None} if None in values.values() else values
+    target_handle: Annotated[str, _instead_of_null("")] = ""
 
     def __str__(self) -> str:
         return f"edge {self.source}.{self.source_handle} -> {self.target}.{self.target_handle}"

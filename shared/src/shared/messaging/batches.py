@@ -22,7 +22,7 @@ from shared import topology
 from shared.contracts.envelope import Identified
 from shared.contracts.errors import UnavailableError
 from shared.messaging.consumer_watch import Consumer, ConsumerWatch, count_lost
-from shared.messaging.settling import settle
+from shared.messaging.settling import SettledTags, settle
 from shared.telemetry.batches import BatchTelemetry
 
 T = TypeVar("T", bound=Identified)
@@ -86,7 +86,7 @@ class BatchConsumer(Generic[T]):
         self._wanted = 1  # so many messages wake the loop
         self._woken = asyncio.Event()
         self._consumers: dict[str, AbstractQueue] = {}
-        self._settled = _SettledTags()
+        self._settled = SettledTags()
         self._make_watch = watch
         self._watch: ConsumerWatch | None = None
         self._loop: asyncio.Task[None] | None = None
@@ -236,46 +236,3 @@ class BatchConsumer(Generic[T]):
         log.error("dead-lettered", message_id=incoming.message_id, reason=reason)
         await settle(incoming.reject(requeue=False), incoming.message_id)
         self._settled.add(incoming)
-
-
-class _SettledTags:
-    """Knows per channel up to which delivery tag everything is settled, so that one ack can settle many."""
-
-    def __init__(self) -> None:
-        self._channel: object = None
-        self._up_to = 0
-        self._beyond: set[int] = set()
-
-    def add(self, incoming: AbstractIncomingMessage) -> bool:
-        """Note a settled message; tell whether it came over the channel that is open now."""
-        channel = _open_channel(incoming)
-        if channel is None:
-            return False
-        if channel is not self._channel:
-            self._channel, self._up_to, self._beyond = channel, 0, set()
-        assert incoming.delivery_tag is not None
-        self._beyond.add(incoming.delivery_tag)
-        while self._up_to + 1 in self._beyond:
-            self._up_to += 1
-            self._beyond.remove(self._up_to)
-        return True
-
-    def plan(self, batch: Sequence[AbstractIncomingMessage]) -> list[tuple[AbstractIncomingMessage, bool]]:
-        """Return what to acknowledge: one cumulative ack where all before it is settled, else each by itself.
-
-        What came over a channel that is gone is left out: the broker delivers it again.
-        """
-        current = [incoming for incoming in batch if self.add(incoming)]
-        if not current:
-            return []
-        last = max(current, key=lambda incoming: incoming.delivery_tag or 0)
-        return [(last, True)] if last.delivery_tag == self._up_to else [(incoming, False) for incoming in current]
-
-
-def _open_channel(incoming: AbstractIncomingMessage) -> object:
-    """Return the channel that a message came over, None if it has been closed since."""
-    try:
-        channel = incoming.channel
-    except (AMQPError, RuntimeError):
-        return None
-    return None if channel.is_closed else channel

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Protocol
 
 import aiormq
@@ -126,13 +126,14 @@ class Publisher:
         self._unconfirmed = unconfirmed
         self._app_id = app_id
         self._address = address
-        self._seconds = Histogram(
+        seconds = Histogram(
             "weft_publish_seconds",
             "Time until the broker confirmed a message",
             ["exchange"],
             buckets=SECONDS,
             registry=registry,
         )
+        self._seconds = cache(seconds.labels)
         self._in_flight: dict[str, asyncio.Future[None]] = {}
         self._sending = asyncio.Semaphore(MAX_UNCONFIRMED)
         self._unawaited: set[asyncio.Task[None]] = set()
@@ -212,7 +213,7 @@ class Publisher:
     async def _publish_confirmed(self, make: Callable[[], Content], where: tuple[str, str], *, mandatory: bool) -> None:
         exchange, routing_key = where
         try:
-            with self._seconds.labels(exchange).time():
+            with self._seconds(exchange).time():
                 async with asyncio.timeout(PUBLISH_TIMEOUT):
                     await _send(self._channel, make(), exchange, routing_key, mandatory=mandatory)
         except PublishError as err:

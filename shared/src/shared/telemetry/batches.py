@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from aio_pika.abc import AbstractIncomingMessage
 from opentelemetry import trace
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind
 from prometheus_client import CollectorRegistry, Histogram
 
@@ -75,9 +75,10 @@ def follow(cause: Message, following: Iterable[Message]) -> None:
             contexts.setdefault(message.message_id, context)
 
 
-def context_of(message: Identified) -> Context:
-    """Return the context of the message that this one follows from; the current one if it follows from none."""
-    return _current.get(_NO_BATCH).contexts.get(message.message_id) or get_current()
+def context_of(message: Identified) -> Context | None:
+    """Return the context of the message that this one follows from; None, for the current one, if there is none."""
+    contexts = _current.get(_NO_BATCH).contexts
+    return contexts.get(message.message_id) if contexts else None
 
 
 class BatchTelemetry(Generic[M_co]):

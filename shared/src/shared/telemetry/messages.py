@@ -13,17 +13,17 @@ from shared.contracts.envelope import NodeMessage
 from shared.telemetry.batches import context_of
 from shared.telemetry.names import attributes_of, delivery_attributes, destination
 from shared.telemetry.propagation import extract
-from shared.telemetry.tracing import TRACER, is_tracing, spanning
+from shared.telemetry.tracing import TRACER, attached, is_tracing, spanning
 from shared.topology import QUERIES
 
 
-def publishing(message: Publishable, exchange: str, routing_key: str) -> AbstractContextManager[Span]:
+def publishing(message: Publishable, exchange: str, routing_key: str) -> AbstractContextManager[object]:
     """Return the span of a publication; its parent is what the message follows from.
 
     That of a bundle is in the trace of those who tell the events together.
     """
     if not is_tracing():
-        return spanning("", context=context_of(message))
+        return attached(context_of(message))
     attributes = {**destination(f"{exchange}:{routing_key}", "publish"), **attributes_of(message)}
     attributes["messaging.message.id"] = message.message_id
     name = f"publish {exchange}:{routing_key}"

@@ -4,7 +4,7 @@ Without an address to export to no span is made, and the context of others (W3C 
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
@@ -98,14 +98,22 @@ def mark_failed(span: Span, error_type: str) -> None:
     span.set_status(Status(StatusCode.ERROR))
 
 
-@contextmanager
-def attached(context: Context | None) -> Generator[None]:
+def attached(context: Context | None) -> AbstractContextManager[None]:
     """Have a context be the current one; None leaves it as it is."""
-    if context is None:
-        yield
-        return
-    token = contexts.attach(context)
-    try:
-        yield
-    finally:
-        contexts.detach(token)
+    return _AS_IT_IS if context is None else _Attached(context)
+
+
+class _Attached:
+    """A class, since it is entered for each message, and what `contextmanager` makes is three times as slow."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._token = contexts.attach(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        contexts.detach(self._token)
+
+
+_AS_IT_IS = nullcontext()

@@ -22,7 +22,6 @@ from shared.contracts.events import NodeSucceeded
 from shared.contracts.run_options import Lane
 from shared.messaging.batches import FIRST_PAUSE, LAST_PAUSE
 from shared.messaging.publisher import BundlePublisher
-from shared.messaging.settling import settle
 from shared.telemetry.messages import work_on
 from shared.telemetry.tracing import mark_failed
 from shared.worker.admission import Admission, AdmitAll, Release
@@ -56,7 +55,10 @@ log = get_logger(__name__)
 class Delivery(Protocol):
     """A job as the broker delivers it."""
 
-    body: bytes
+    @property
+    def body(self) -> bytes:
+        """The job, as JSON."""
+        ...
 
     @property
     def message_id(self) -> str | None:
@@ -141,11 +143,11 @@ class JobRunner:
                 await self._do_and_tell(job, lane, sent_at)
         except ValidationError as err:
             log.error("dead-lettered", message_id=delivery.message_id, problems=err.error_count())  # noqa: TRY400 - the input must not be logged
-            return await settle(delivery.reject(), delivery.message_id)
+            return await delivery.reject()
         except Exception:
             log.exception("dead-lettered", message_id=delivery.message_id)
-            return await settle(delivery.reject(), delivery.message_id)
-        return await settle(delivery.ack(), delivery.message_id)
+            return await delivery.reject()
+        return await delivery.ack()
 
     async def _do_and_tell(self, job: NodeExecute, lane: Lane, sent_at: datetime | None) -> None:
         if self._is_wanted and not await self._is_wanted(job, sent_at):

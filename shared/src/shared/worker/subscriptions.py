@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from uuid import uuid4
 
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue, AbstractRobustChannel, AbstractRobustConnection
@@ -17,6 +18,7 @@ from shared.contracts.node_type import NodeType
 from shared.contracts.run_options import Lane
 from shared.messaging.batches import CANCEL_TIMEOUT
 from shared.messaging.sending_time import sent_at
+from shared.messaging.settling import Settling
 from shared.telemetry.messages import taken
 from shared.worker.jobs import JobRunner
 from shared.worker.slots import share
@@ -24,6 +26,28 @@ from shared.worker.slots import share
 PING_SECONDS = 3.0
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """A job as it came, to be settled with others."""
+
+    incoming: AbstractIncomingMessage
+    settling: Settling
+
+    @property
+    def body(self) -> bytes:
+        return self.incoming.body
+
+    @property
+    def message_id(self) -> str | None:
+        return self.incoming.message_id
+
+    def ack(self) -> Awaitable[None]:
+        return self.settling.acknowledge(self.incoming)
+
+    def reject(self) -> Awaitable[None]:
+        return self.settling.reject(self.incoming)
 
 
 class Subscriptions:
@@ -77,12 +101,12 @@ class Subscriptions:
                 log.info("consumer was gone already", reason=str(err) or type(err).__name__)
 
     async def _take_jobs(self, lane: Lane) -> None:
-        queue = self._node_type.job_queue(lane)
+        queue, settling = self._node_type.job_queue(lane), Settling()
 
         async def receive(incoming: AbstractIncomingMessage) -> None:
             span = taken(incoming, queue)
             with trace.use_span(span):
-                handling = self._runner.receive(incoming, lane, sent_at(incoming))
+                handling = self._runner.receive(_Delivery(incoming, settling), lane, sent_at(incoming))
             handling.add_done_callback(lambda _: span.end())
 
         channel = await self._channel(prefetch=share(lane, self._concurrency))
