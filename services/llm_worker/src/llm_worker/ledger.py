@@ -68,7 +68,7 @@ class Ledger:
 
     async def find(self, call: ModelCall) -> Known | None:
         """Return what is known to have come of a call; None if it is under way, was never made, or nobody knows."""
-        async with self._database.transaction() as connection:
+        async with self._database.session() as connection:
             return await _find(connection, call)
 
     async def open(self, call: ModelCall, call_id: UUID) -> Known | UUID | None:
@@ -89,27 +89,25 @@ class Ledger:
 
     async def forget(self, call_id: UUID) -> None:
         """Delete the row of a call that was not made."""
-        async with self._database.transaction() as connection:
-            await connection.execute(_FORGET, call_id)
+        await self._database.execute(_FORGET, call_id)
 
     async def settle(self, call_id: UUID, ending: Ending, price: Price | None) -> None:
         """Commit how a call ended."""
         usage, reply, error = ending.usage, ending.reply, ending.error
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                _SETTLE,
-                call_id,
-                ending.status,
-                ending.error_code,
-                usage and usage.model,
-                usage and usage.input_tokens,
-                usage and usage.cached_tokens,
-                usage and usage.output_tokens,
-                ending.cost,
-                json.dumps(price) if price else None,
-                reply and reply.to_json().decode(),
-                error and error.to_json().decode(),
-            )
+        await self._database.execute(
+            _SETTLE,
+            call_id,
+            ending.status,
+            ending.error_code,
+            usage and usage.model,
+            usage and usage.input_tokens,
+            usage and usage.cached_tokens,
+            usage and usage.output_tokens,
+            ending.cost,
+            json.dumps(price) if price else None,
+            reply and reply.to_json().decode(),
+            error and error.to_json().decode(),
+        )
 
     async def prune(self, *, replies: timedelta, rows: timedelta) -> bool:
         """Delete some replies and some rows that are older than that; tell whether there may be more."""
