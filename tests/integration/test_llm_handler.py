@@ -196,7 +196,7 @@ async def test_more_than_a_call_may_carry_is_refused_before_it(desk_for, base_ur
 
 
 async def test_the_pieces_of_an_answer_are_told_as_they_come(desk):
-    outcome = succeeded(await desk.do({"model": "offline:pace=5", "userMessage": "Say something. Twice."}))
+    outcome = succeeded(await desk.do({"model": "offline:pace=50", "userMessage": "Say something. Twice."}))
     assert len(desk.told) >= 2
     whole = answer_of(outcome)
     for piece in desk.told:
