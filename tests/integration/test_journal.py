@@ -73,12 +73,22 @@ async def test_it_counts_the_jobs_in_flight_of_the_runs_that_it_knows(database, 
     journal, commands = Journal(database), [start(), start(), start()]
     await handle(journal, commands[0])
     assert journal.in_flight == WIDE
-    await handle(journal, answer(commands[0], "ask0"), commands[1])
+    await handle(journal, answer(commands[0], "ask0"))
+    await handle(journal, commands[1])
     assert journal.in_flight == 2 * WIDE - 1
     await handle(journal, commands[2])  # the first is forgotten
     assert journal.in_flight == 2 * WIDE
     await handle(journal, *(RunCancel(run_id=command.run_id) for command in commands))
     assert journal.in_flight == 0
+
+
+async def test_it_knows_nothing_of_a_run_any_more_that_another_process_ended(database):
+    journal, commands = Journal(database), [start(), start()]
+    await handle(journal, *commands)
+    await handle(Journal(database), RunCancel(run_id=commands[0].run_id))
+    assert journal.in_flight == 2 * WIDE
+    assert await journal.unfinished() == [commands[1].run_id]
+    assert journal.in_flight == WIDE
 
 
 async def test_a_batch_that_fails_leaves_nothing_behind(database):

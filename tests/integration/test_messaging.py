@@ -307,6 +307,9 @@ async def test_what_a_batch_waits_with_goes_back_to_its_queue_when_stopping(stac
     async def is_delivered():
         return await depth(channel, COMMANDS_QUEUE) == 0
 
+    async def is_back():
+        return not await is_delivered()
+
     async with (
         connect(stack.amqp_url, name="test", patience=5) as connection,
         BatchConsumer(
@@ -317,8 +320,8 @@ async def test_what_a_batch_waits_with_goes_back_to_its_queue_when_stopping(stac
         ),
     ):
         await until(is_delivered)
+    await until(is_back)
     assert collector.batches == []
-    assert not await is_delivered()
 
 
 async def test_a_job_that_killed_its_worker_three_times_is_dead_and_the_orchestrator_hears_of_it(

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.contracts import bundles
-from shared.contracts.bundles import bundled, telling, unbundle
+from shared.contracts.bundles import bundled, count_told, telling, unbundle
 from shared.contracts.events import NodeSkipped, NodeSucceeded, RunFinished, read_event
 from shared.contracts.states import RunStatus
 from shared.contracts.values import TextValue
@@ -66,6 +66,11 @@ def test_an_event_that_cannot_be_read_leaves_the_others():
     (bundle,) = bundled([skipped(1), skipped(2)])
     told = read_told(bundle.body.replace(b'"nodeId":"n1"', b'"nodeId":null'))
     assert (told.messages, told.unreadable) == ([skipped(2)], 1)
+
+
+def test_it_is_counted_without_reading_how_many_messages_one_tells():
+    (bundle,) = bundled(map(skipped, range(3)))
+    assert [count_told(body) for body in (bundle.body, skipped(1).to_json(), b"", b"[]", b"no JSON")] == [3, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"no JSON", b'[["a","b"]]\n{}', b"{}"])

@@ -194,9 +194,15 @@ class Journal:
         self._keep(runs)
 
     async def unfinished(self) -> list[UUID]:
-        """Return the runs that are under way, on whatever replica."""
+        """Return the runs that are under way, on whatever replica; of those that others ended nothing is kept."""
+        known = list(self._known)
         async with self._database.transaction() as connection:
-            return [row["run_id"] for row in await connection.fetch(_UNFINISHED)]
+            run_ids = [row["run_id"] for row in await connection.fetch(_UNFINISHED)]
+        unfinished = set(run_ids)
+        for run_id in known:
+            if run_id not in unfinished:
+                self._forget(run_id)
+        return run_ids
 
     async def prune(self, journals: timedelta, runs: timedelta) -> None:
         """Delete the journals of runs that finished longer ago than `journals`, all of those older than `runs`."""

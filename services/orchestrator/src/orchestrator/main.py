@@ -18,7 +18,7 @@ from orchestrator.journal import Journal
 from orchestrator.queries import QueryHandler, QueueGauge
 from orchestrator.reconciler import Reconciler
 from orchestrator.waiting_jobs import WaitingJobs
-from shared.contracts.bundles import Told, telling
+from shared.contracts.bundles import Told, count_told, telling
 from shared.contracts.commands import read_command, read_job
 from shared.contracts.errors import UnavailableError
 from shared.contracts.events import read_result
@@ -90,9 +90,9 @@ def _consumer(
 def _linger(journal: Journal) -> Linger:
     """Have a batch wait until it has a small share of what is in flight: with the rest workers have enough to do.
 
-    A batch of one costs nearly as much as one of ten. Where little is in flight, the share is less than a message.
+    A batch of one costs nearly as much as one of ten. Where little is in flight, the share is less than one result.
     """
-    return Linger(LINGER_SECONDS, enough=lambda: round(journal.in_flight * SHARE_OF_IN_FLIGHT))
+    return Linger(LINGER_SECONDS, enough=lambda: round(journal.in_flight * SHARE_OF_IN_FLIGHT), size=count_told)
 
 
 async def _prune_forever(journal: Journal, database: Database, settings: Settings) -> None:

@@ -96,6 +96,11 @@ def unbundle(body: bytes) -> list[tuple[Entry, bytes]]:
     return list(zip(_read_index(index), lines, strict=True))
 
 
+def count_told(body: bytes) -> int:
+    """Return how many messages one tells: as many as are in a bundle, else one."""
+    return 1 if body.startswith(b"{") else max(1, body.count(b"\n"))
+
+
 @dataclass(frozen=True, slots=True)
 class Told(Generic[M]):
     """The messages that came in one; `unreadable` is how many more there are, which cannot be read.

@@ -37,10 +37,14 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Linger:
-    """How long a batch may wait for more messages, and how many are `enough`: then it does not wait any longer."""
+    """How long a batch may wait for more, and how much is `enough`: then it does not wait any longer.
+
+    That is counted in messages, or in what `size` finds in the body of each.
+    """
 
     seconds: float
     enough: Callable[[], int] = lambda: MAX_BATCH
+    size: Callable[[bytes], int] = lambda _: 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,8 @@ class BatchConsumer(Generic[T]):
         self._handle = handle
         self._linger = linger
         self._arrived: deque[tuple[str, AbstractIncomingMessage]] = deque()
-        self._wanted = 1  # so many messages wake the loop
+        self._size = 0  # of what has arrived
+        self._wanted = 1  # of that size it wakes the loop
         self._woken = asyncio.Event()
         self._consumers: dict[str, AbstractQueue] = {}
         self._settled = SettledTags()
@@ -150,7 +155,8 @@ class BatchConsumer(Generic[T]):
     def _receiver(self, queue: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
         async def receive(incoming: AbstractIncomingMessage) -> None:
             self._arrived.append((queue, incoming))
-            if len(self._arrived) >= self._wanted:
+            self._size += self._size_of(incoming)
+            if self._size >= self._wanted:
                 self._woken.set()
 
         return receive
@@ -169,13 +175,18 @@ class BatchConsumer(Generic[T]):
             await self._wait_for(min(self._linger.enough(), MAX_BATCH), self._linger.seconds)
         if self._stopping.is_set():
             return None
-        return [self._arrived.popleft() for _ in range(min(len(self._arrived), MAX_BATCH))]
+        batch = [self._arrived.popleft() for _ in range(min(len(self._arrived), MAX_BATCH))]
+        self._size -= sum(self._size_of(incoming) for _, incoming in batch)
+        return batch
 
-    async def _wait_for(self, messages: int, seconds: float | None = None) -> None:
-        """Return once so many messages have arrived, the time is over, or the consumer stops."""
-        if len(self._arrived) >= messages or self._stopping.is_set():
+    def _size_of(self, incoming: AbstractIncomingMessage) -> int:
+        return self._linger.size(incoming.body) if self._linger else 1
+
+    async def _wait_for(self, size: int, seconds: float | None = None) -> None:
+        """Return once so much has arrived, the time is over, or the consumer stops."""
+        if self._size >= size or self._stopping.is_set():
             return
-        self._wanted = messages
+        self._wanted = size
         self._woken.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), seconds)

@@ -6,6 +6,7 @@ can be watched from outside. Either may be lost, and harms nothing.
 
 import asyncio
 import contextvars
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,10 +28,11 @@ TICK_SECONDS = 0.1
 
 @dataclass(slots=True, eq=False)
 class Begun:
-    """A job whose body began at that time, in the context of its trace."""
+    """A job whose body began at that time (`since` by a clock that is never set), in the context of its trace."""
 
     job: NodeExecute
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    since: float = field(default_factory=time.monotonic)
     context: Context = field(default_factory=get_current)
     is_over: bool = False
 
@@ -59,32 +61,32 @@ class UnderWay:
         self._tick = loop.call_later(TICK_SECONDS, self._tell, context=contextvars.Context())
 
     def _tell(self) -> None:
-        now = datetime.now(UTC)
-        started = list(_due(self._begun, now, STARTED_SECONDS))
+        started = list(_due(self._begun, STARTED_SECONDS))
         self._tell_started(started)
         self._started.extend(started)
-        for begun in _due(self._started, now, LASTING_SECONDS):
-            self._tell_lasting(begun, now)
+        for begun in _due(self._started, LASTING_SECONDS):
+            self._tell_lasting(begun)
         self._tick = None
         if self._begun or self._started:
             self._wait()
 
     def _tell_started(self, started: Sequence[Begun]) -> None:
         events = [NodeStarted(**begun.job.about, at=begun.at, worker=self._worker) for begun in started]
-        contexts = zip(events, started, strict=True)
-        traces = {event.message_id: headers_of(begun.context) for event, begun in contexts}
+        jobs = zip(events, started, strict=True)
+        traces = {event.message_id: headers_of(begun.context) for event, begun in jobs}
         for bundle in bundled(events, traces):
             self._publisher.publish_unawaited(bundle)
 
-    def _tell_lasting(self, begun: Begun, now: datetime) -> None:
+    def _tell_lasting(self, begun: Begun) -> None:
         # Its loss is made good by the orchestrator, which looks after attempts that it hears nothing of.
+        lasting = NodeLasting(**begun.job.about, at=datetime.now(UTC), started_at=begun.at)
         with attached(begun.context):
-            self._publisher.publish_unawaited(NodeLasting(**begun.job.about, at=now, started_at=begun.at))
+            self._publisher.publish_unawaited(lasting)
 
 
-def _due(jobs: deque[Begun], now: datetime, seconds: float) -> Iterator[Begun]:
+def _due(jobs: deque[Begun], seconds: float) -> Iterator[Begun]:
     """Take those out that have been going on for so long; yield them but for those that are over."""
-    while jobs and (now - jobs[0].at).total_seconds() >= seconds:
+    while jobs and time.monotonic() - jobs[0].since >= seconds:
         begun = jobs.popleft()
         if not begun.is_over:
             yield begun
