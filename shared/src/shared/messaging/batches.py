@@ -22,7 +22,7 @@ from shared import topology
 from shared.contracts.envelope import Identified
 from shared.contracts.errors import UnavailableError
 from shared.messaging.consumer_watch import Consumer, ConsumerWatch, count_lost
-from shared.messaging.settling import SettledTags, settle
+from shared.messaging.settling import Settling
 from shared.telemetry.batches import BatchTelemetry
 
 T = TypeVar("T", bound=Identified)
@@ -91,7 +91,7 @@ class BatchConsumer(Generic[T]):
         self._wanted = 1  # of that size it wakes the loop
         self._woken = asyncio.Event()
         self._consumers: dict[str, AbstractQueue] = {}
-        self._settled = SettledTags()
+        self._settling = Settling()
         self._make_watch = watch
         self._watch: ConsumerWatch | None = None
         self._loop: asyncio.Task[None] | None = None
@@ -221,7 +221,7 @@ class BatchConsumer(Generic[T]):
             for delivery in deliveries:
                 await self._handle_isolating([delivery])
         else:
-            await self._acknowledge(deliveries)
+            await self._settling.acknowledge_all([delivery.incoming for delivery in deliveries])
 
     async def _handle_patiently(self, deliveries: Sequence[Delivery[T]]) -> None:
         pause = FIRST_PAUSE
@@ -239,11 +239,6 @@ class BatchConsumer(Generic[T]):
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    async def _acknowledge(self, deliveries: Sequence[Delivery[T]]) -> None:
-        for incoming, multiple in self._settled.plan([delivery.incoming for delivery in deliveries]):
-            await settle(incoming.ack(multiple=multiple), incoming.message_id)
-
     async def _dead_letter(self, incoming: AbstractIncomingMessage, reason: str) -> None:
         log.error("dead-lettered", message_id=incoming.message_id, reason=reason)
-        await settle(incoming.reject(requeue=False), incoming.message_id)
-        self._settled.add(incoming)
+        await self._settling.reject(incoming)

@@ -23,13 +23,13 @@ async def settle(settling: Awaitable[None], message_id: str | None) -> None:
 
 
 class Settling:
-    """Settles the deliveries of one consumer: those that are acknowledged in the same moment together.
+    """Settles the deliveries of one channel: those that are acknowledged in the same moment together.
 
     The broker keeps an acknowledgement in its log like a message; a cumulative one costs it no more than another.
     """
 
     def __init__(self) -> None:
-        self._settled = SettledTags()
+        self._settled = _SettledTags()
         self._acknowledged: list[AbstractIncomingMessage] = []
         self._written = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
@@ -40,6 +40,11 @@ class Settling:
         written = self._written
         self._write_if_idle()
         await written.wait()
+
+    async def acknowledge_all(self, batch: Sequence[AbstractIncomingMessage]) -> None:
+        """Return once the acknowledgements are on their way; not to be called again before, nor beside the other."""
+        for incoming, multiple in self._settled.plan(batch):
+            await settle(incoming.ack(multiple=multiple), incoming.message_id)
 
     async def reject(self, incoming: AbstractIncomingMessage) -> None:
         """Have a delivery dead-lettered."""
@@ -56,15 +61,14 @@ class Settling:
         together, self._acknowledged = self._acknowledged, []
         written, self._written = self._written, asyncio.Event()
         try:
-            for incoming, multiple in self._settled.plan(together):
-                await settle(incoming.ack(multiple=multiple), incoming.message_id)
+            await self.acknowledge_all(together)
         finally:  # a channel that closes may cancel what waits for it
             written.set()
             self._writing = None
             self._write_if_idle()
 
 
-class SettledTags:
+class _SettledTags:
     """Knows per channel up to which delivery tag everything is settled, so that one ack can settle many."""
 
     def __init__(self) -> None:
