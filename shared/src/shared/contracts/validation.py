@@ -1,7 +1,8 @@
 """Validation of workflows: all problems at once, each with the node or edge it concerns."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from pydantic import ValidationError
@@ -18,11 +19,12 @@ EVERYTHING = Selection()
 
 def find_problems(graph: WorkflowGraph) -> list[Problem]:
     """Return everything that is wrong with a graph by itself; an empty list means that it can be saved."""
+    nodes = [_read(node) for node in graph.nodes]
     return [
         *_count_problems(graph),
-        *(problem for node in graph.nodes for problem in _node_problems(node)),
-        *_edge_problems(graph),
-        *_missing_inputs(graph),
+        *(problem for node in nodes for problem in node.problems),
+        *_edge_problems(graph.edges, nodes),
+        *_missing_inputs(graph.edges, nodes),
         *_cycles(graph),
     ]
 
@@ -84,55 +86,68 @@ def _count_problems(graph: WorkflowGraph) -> Iterator[Problem]:
             )
 
 
-def _node_problems(node: Node) -> Iterator[Problem]:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A node as it can be read: its type, None if that is unknown, its params, None if they are invalid, and why."""
+
+    node: Node
+    type: NodeType | None
+    params: Params | None = None
+    problems: Sequence[Problem] = ()
+
+
+def _read(node: Node) -> _Read:
     node_type = REGISTRY.get(node.type)
     if node_type is None:
-        yield Problem(
-            code="unknown_type",
-            message=f"there is no node type {node.type!r}",
-            node_id=node.id,
-            fix=f"known types: {', '.join(REGISTRY)}",
-        )
-        return
+        return _Read(node, None, problems=[_unknown_type(node)])
+    unnamed = [_unnamed_model(node)] if node.cache and node_type.metered and not node.params.get("model") else []
     try:
-        node_type.read_params(node.params)
+        return _Read(node, node_type, node_type.read_params(node.params), unnamed)
     except ValidationError as err:
-        for error in err.errors(include_input=False, include_url=False):
-            path = ".".join(str(part) for part in ("params", *error["loc"]))
-            yield Problem(code="invalid_params", message=error["msg"], where=path, node_id=node.id)
-    if node.cache and node_type.metered and not node.params.get("model"):
-        yield Problem(
-            code="cache_needs_model",
-            message="an answer can be reused only where the model is named that it comes from",
-            where="params.model",
-            node_id=node.id,
-            fix="name the model, or do not set cache",
-        )
+        return _Read(node, node_type, problems=[*_invalid_params(node, err), *unnamed])
 
 
-def _params_of(node: Node, node_type: NodeType) -> Params | None:
-    try:
-        return node_type.read_params(node.params)
-    except ValidationError:
-        return None  # reported once, by _node_problems
+def _unknown_type(node: Node) -> Problem:
+    return Problem(
+        code="unknown_type",
+        message=f"there is no node type {node.type!r}",
+        node_id=node.id,
+        fix=f"known types: {', '.join(REGISTRY)}",
+    )
 
 
-def _edge_problems(graph: WorkflowGraph) -> Iterator[Problem]:
-    nodes = {node.id: node for node in graph.nodes}
+def _invalid_params(node: Node, err: ValidationError) -> Iterator[Problem]:
+    for error in err.errors(include_input=False, include_url=False):
+        path = ".".join(str(part) for part in ("params", *error["loc"]))
+        yield Problem(code="invalid_params", message=error["msg"], where=path, node_id=node.id)
+
+
+def _unnamed_model(node: Node) -> Problem:
+    return Problem(
+        code="cache_needs_model",
+        message="an answer can be reused only where the model is named that it comes from",
+        where="params.model",
+        node_id=node.id,
+        fix="name the model, or do not set cache",
+    )
+
+
+def _edge_problems(edges: Iterable[Edge], nodes: Iterable[_Read]) -> Iterator[Problem]:
+    known = {read.node.id: read for read in nodes}
     taken: set[tuple[str, str]] = set()
-    for edge in graph.edges:
-        missing = [node_id for node_id in (edge.source, edge.target) if node_id not in nodes]
+    for edge in edges:
+        missing = [node_id for node_id in (edge.source, edge.target) if node_id not in known]
         for node_id in missing:
             yield Problem(
                 code="unknown_node", message=f"there is no node {node_id!r}", where=str(edge), node_id=node_id
             )
         if missing:
             continue
-        yield from _handle_problems(edge, nodes[edge.source], nodes[edge.target])
-        yield from _taken_problems(edge, nodes[edge.target], taken)
+        yield from _handle_problems(edge, known[edge.source], known[edge.target])
+        yield from _taken_problems(edge, known[edge.target], taken)
 
 
-def _handle_problems(edge: Edge, source: Node, target: Node) -> Iterator[Problem]:
+def _handle_problems(edge: Edge, source: _Read, target: _Read) -> Iterator[Problem]:
     given = _output_type(edge, source)
     wanted = _input_type(edge, target)
     if isinstance(given, Problem):
@@ -144,66 +159,60 @@ def _handle_problems(edge: Edge, source: Node, target: Node) -> Iterator[Problem
     if wanted not in {given, ValueType.ANY}:
         yield Problem(
             code="type_mismatch",
-            message=f"{wanted} is expected, but {source.label} gives {given}",
+            message=f"{wanted} is expected, but {source.node.label} gives {given}",
             where=str(edge),
-            node_id=target.id,
+            node_id=target.node.id,
         )
 
 
-def _output_type(edge: Edge, source: Node) -> ValueType | Problem | None:
+def _output_type(edge: Edge, source: _Read) -> ValueType | Problem | None:
     """Return the type, or what is wrong; None where the node's own problems are reported already."""
-    node_type = REGISTRY.get(source.type)
-    params = _params_of(source, node_type) if node_type else None
-    if node_type is None or params is None:
+    if source.type is None or source.params is None:
         return None
-    handles = node_type.output_handles(params)
-    return handles.get(edge.source_handle) or _unknown_handle(edge, source.id, edge.source_handle, list(handles))
+    handles = source.type.output_handles(source.params)
+    return handles.get(edge.source_handle) or _unknown_handle(edge, source, edge.source_handle, handles)
 
 
-def _input_type(edge: Edge, target: Node) -> ValueType | Problem | None:
-    node_type = REGISTRY.get(target.type)
-    if node_type is None:
+def _input_type(edge: Edge, target: _Read) -> ValueType | Problem | None:
+    if target.type is None:
         return None
-    handle = node_type.input_handle(edge.target_handle)
-    return handle.type if handle else _unknown_handle(edge, target.id, edge.target_handle, list(node_type.inputs))
+    handle = target.type.input_handle(edge.target_handle)
+    return handle.type if handle else _unknown_handle(edge, target, edge.target_handle, target.type.inputs)
 
 
-def _unknown_handle(edge: Edge, node_id: str, handle: str, known: list[str]) -> Problem:
+def _unknown_handle(edge: Edge, read: _Read, handle: str, known: Iterable[str]) -> Problem:
     return Problem(
         code="unknown_handle",
         message=f"the node has no handle {handle!r}",
         where=str(edge),
-        node_id=node_id,
+        node_id=read.node.id,
         fix=f"known handles: {', '.join(known) or 'none'}",
     )
 
 
-def _taken_problems(edge: Edge, target: Node, taken: set[tuple[str, str]]) -> Iterator[Problem]:
-    node_type = REGISTRY.get(target.type)
-    handle = node_type.input_handle(edge.target_handle) if node_type else None
-    key = (target.id, edge.target_handle)
+def _taken_problems(edge: Edge, target: _Read, taken: set[tuple[str, str]]) -> Iterator[Problem]:
+    handle = target.type.input_handle(edge.target_handle) if target.type else None
+    key = (target.node.id, edge.target_handle)
     if handle and not handle.multiple and key in taken:
         yield Problem(
             code="duplicate_input",
             message="more than one edge ends at a handle that takes one value",
             where=str(edge),
-            node_id=target.id,
+            node_id=target.node.id,
         )
     taken.add(key)
 
 
-def _missing_inputs(graph: WorkflowGraph) -> Iterator[Problem]:
-    connected = {(edge.target, edge.target_handle) for edge in graph.edges}
-    for node in graph.nodes:
-        node_type = REGISTRY.get(node.type)
-        params = _params_of(node, node_type) if node_type else None
-        for name, handle in node_type.inputs.items() if node_type else ():
-            filled = handle.param is not None and bool(getattr(params, handle.param, None))
-            if handle.required and not filled and (node.id, name) not in connected:
+def _missing_inputs(edges: Iterable[Edge], nodes: Iterable[_Read]) -> Iterator[Problem]:
+    connected = {(edge.target, edge.target_handle) for edge in edges}
+    for read in nodes:
+        for name, handle in read.type.inputs.items() if read.type else ():
+            filled = handle.param is not None and bool(getattr(read.params, handle.param, None))
+            if handle.required and not filled and (read.node.id, name) not in connected:
                 yield Problem(
                     code="missing_input",
                     message=f"the required input {name!r} is neither connected nor filled in",
-                    node_id=node.id,
+                    node_id=read.node.id,
                 )
 
 

@@ -70,7 +70,7 @@ def seconds_since_sent(message: Message) -> float | None:
 def follow(cause: Message, following: Iterable[Message]) -> None:
     """Note that messages follow from one of the batch in hand: they are sent in its context."""
     contexts = _current.get(_NO_BATCH).contexts
-    if context := contexts.get(cause.message_id):
+    if contexts and (context := contexts.get(cause.message_id)):
         for message in following:
             contexts.setdefault(message.message_id, context)
 
@@ -145,11 +145,11 @@ def _batch(deliveries: Sequence[Delivered[Identified]]) -> _Batch:
         moment, headers = sent_at(delivery.incoming), delivery.incoming.headers
         told = _told(delivery)
         traces: Mapping[str, Mapping[str, Any]] = told.traces if told else {}
-        for message in _messages(delivery):
+        for message_id in (message.message_id for message in _messages(delivery)):
             if moment:
-                batch.sent[message.message_id] = moment
-            if context := extract(traces.get(message.message_id, headers)):
-                batch.contexts[message.message_id] = context
+                batch.sent[message_id] = moment
+            if context := extract(traces.get(message_id, headers)):
+                batch.contexts[message_id] = context
     return batch
 
 

@@ -38,9 +38,10 @@ def decide(state: RunState, event: JournalEvent) -> list[Message]:
     assert not isinstance(event, NodesCached), "what it did belongs to the event that caused it"
     messages: list[Message] = []
     told: frozenset[str] = frozenset()
+    cause = event.message_id
     if isinstance(event, RunAccepted) and state.begun_by is None and not event.problems:
         messages.append(_run_queued(state))
-    if state.begun_by == event.message_id:
+    if state.begun_by == cause:
         outputs = _outputs_told_at_start(state)
         messages.append(_run_started(state, outputs))
         told = outputs.union(filter(partial(_queued_at_start, state), state.plan.nodes))
@@ -48,10 +49,10 @@ def decide(state: RunState, event: JournalEvent) -> list[Message]:
         told = frozenset({event.node_id})
     if isinstance(event, NodeExpire):
         messages.append(NodeAbandon(**event.about))
-    for node_id in state.caused.get(event.message_id, ()):
-        if state.nodes[node_id].cause == event.message_id:
+    for node_id in state.caused.get(cause, ()):
+        if state.nodes[node_id].cause == cause:
             messages += _about_node(state, node_id, event, is_told=node_id in told)
-    if state.finished_by == event.message_id:
+    if state.finished_by == cause:
         messages.append(_run_finished(state))
     return messages
 

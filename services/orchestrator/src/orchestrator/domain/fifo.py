@@ -1,6 +1,6 @@
 """A queue of node ids that is never changed in place; all its operations cost the same, however long it is."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from immutables import Map
 
@@ -17,7 +17,7 @@ class Fifo:
 
     def add(self, node_id: str) -> "Fifo":
         """Return the queue with one more at its end."""
-        return replace(self, _items=self._items.set(self._first + len(self._items), node_id))
+        return Fifo(self._items.set(self._first + len(self._items), node_id), self._first)
 
     def pop(self) -> tuple[str, "Fifo"]:
         """Return the first and the queue without it; raise KeyError if it is empty."""
