@@ -56,7 +56,7 @@ class Comparison:
             running = side.start(resources, self._servers, self._folder / side.name / folder)
             self.versions[side.name] = running.versions
             running.batch(sample(), max(1, WARM_UP_RUNS // side.divisor))
-            turn = {load.name: load.measure(side, running, self._meter) for load in self._loads if side.can(load.shape)}
+            turn = {load.name: load.measure(side, running, self._meter) for load in self._loads if load.is_for(side)}
         say(f"round {number + 1}, {side.name}: {', '.join(_told(name, measured) for name, measured in turn.items())}")
         return turn
 

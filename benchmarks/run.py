@@ -32,7 +32,7 @@ from shared.service import EXIT_UNAVAILABLE
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 ROUNDS, QUICK_ROUNDS = 3, 1
-LOADS = ("burst", "idle", "wide", "deep", "bodies", "drain")
+LOADS = ("burst", "idle", "wide", "deep", "chains", "bodies", "drain")
 SHOWN_LINES, SHOWN_CHARACTERS = 10, 400  # of each log, when a run was lost
 
 

@@ -60,7 +60,7 @@ def _of_rounds(rounds: Sequence[Round]) -> Iterator[Target]:
     for peer, aim in ((CELERY.name, 2.5), (DBOS.name, 4.0), (BARE.name, 0.6)):
         yield Target(f"burst: nodes/s, to {peer}", aim, at_least=True, ratios=to_peer(peer, "burst", _rates))
     yield Target("idle: p50, to Celery", 1.0, at_least=False, ratios=to_peer(CELERY.name, "idle", _medians))
-    for load in ("wide", "deep"):
+    for load in ("wide", "deep", "chains"):
         turns = [item.get(WEFT, {}) for item in rounds]
         yield Target(f"{load}: time per node, to burst", 1.3, at_least=False, ratios=_to_burst(turns, load, _rates))
         yield Target(f"{load}: CPU per node, to burst", 1.3, at_least=False, ratios=_to_burst(turns, load, _cpu))

@@ -4,22 +4,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.measures import Measured
+from benchmarks.peers.registry import BARE
 from benchmarks.shapes import Shape, chain, sample, wide
 from benchmarks.sides import RunningSide, Side
 from benchmarks.spending import Meter
+from benchmarks.weft_side import WeftSide
 
 LEAST = 3  # batches of a side that is given fewer, so that there is a median
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many runs of a workflow at once, and that again so many times, one batch after the other."""
+    """So many runs of a workflow at once, and that again so many times, one batch after the other.
+
+    `sides` names those that it is for, where it is not for all.
+    """
 
     name: str
     title: str
     shape: Shape
     runs: int
     batches: int = 1
+    sides: frozenset[str] | None = None
+
+    def is_for(self, side: Side) -> bool:
+        """Tell whether a side is given its part of it."""
+        return side.can(self.shape) and (self.sides is None or side.name in self.sides)
 
     def measure(self, side: Side, running: RunningSide, meter: Meter) -> Measured:
         """Give a side its part of the load. Raises RunsLostError."""
@@ -39,12 +49,13 @@ class Counts:
     width: int = 1_000
     wide: int = 4
     length: int = 1_000
-    chains: int = 5
+    few: int = 5
+    many: int = 100
     bodies: int = 60
     waiting: int = 10_000
 
 
-QUICK = Counts(burst=100, idle=10, width=200, wide=2, length=100, chains=4, bodies=12, waiting=500)
+QUICK = Counts(burst=100, idle=10, width=200, wide=2, length=100, few=4, many=20, bodies=12, waiting=500)
 
 
 def batch_loads(counts: Counts) -> Sequence[Load]:
@@ -58,5 +69,12 @@ def batch_loads(counts: Counts) -> Sequence[Load]:
             wide(counts.width),
             counts.wide,
         ),
-        Load("deep", f"{counts.chains} chains of {counts.length:,} at once", chain(counts.length), counts.chains),
+        Load("deep", f"{counts.few} chains of {counts.length:,} at once", chain(counts.length), counts.few),
+        Load(
+            "chains",
+            f"{counts.many} chains of {counts.length:,} at once",
+            chain(counts.length),
+            counts.many,
+            sides=frozenset({WeftSide.name, BARE.name}),  # others take minutes for them
+        ),
     )

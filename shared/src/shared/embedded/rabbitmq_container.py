@@ -14,7 +14,7 @@ from pathlib import Path
 
 from shared.contracts.errors import UnavailableError
 from shared.embedded.processes import POLL_SECONDS, start_failed
-from shared.embedded.rabbitmq_node import START_SECONDS, USER, answers
+from shared.embedded.rabbitmq_node import ERLANG_ARGS, START_SECONDS, USER, answers
 from shared.embedded.secrets_file import read_or_create
 from shared.embedded.state import StackFile
 
@@ -55,6 +55,7 @@ class RabbitMQContainer:
         command = ["run", "--detach", "--name", self.container, "--hostname", "weft", "--publish", "127.0.0.1::5672"]
         command += ["--publish", "127.0.0.1::15672"]
         command += ["--volume", f"{self.container}:/var/lib/rabbitmq"]
+        command += ["--env", f"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS={ERLANG_ARGS}"]
         command += ["--env", "RABBITMQ_DEFAULT_USER", "--env", "RABBITMQ_DEFAULT_PASS", IMAGE]
         secrets = {"RABBITMQ_DEFAULT_USER": USER, "RABBITMQ_DEFAULT_PASS": password}
         done = _docker(*command, env=secrets, timeout=_PULL_SECONDS)

@@ -23,6 +23,9 @@ USER = "weft"
 NODE = "weft@localhost"
 START_SECONDS = 120.0
 OLDEST = (3, 10)  # the first with a message TTL on quorum queues
+# Everything is on one machine: one scheduler is more than enough for what one orchestrator does, several wake each
+# other for each message, and a scheduler that waits busily takes its core from the services.
+ERLANG_ARGS = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
 _ANSWER_SECONDS = 10.0
 
 
@@ -96,7 +99,7 @@ class RabbitMQNode:
             "RABBITMQ_MNESIA_BASE": str(folder / "data"),
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_LOGS": "-",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{ERLANG_ARGS} -kernel inet_dist_use_interface {{127,0,0,1}}",
         }
 
 
