@@ -134,6 +134,12 @@ async def test_a_killed_owner_leaves_servers_that_the_next_start_stops_and_data_
     assert EmbeddedStack.running(neighbour.home) == neighbour.urls
 
 
+async def test_the_broker_has_one_scheduler(neighbour: Neighbour):
+    broker = next(process for process in servers_of(neighbour.home) if process.name() == "beam.smp")
+    arguments = broker.cmdline()
+    assert arguments[arguments.index("-S") + 1] == "1:1"
+
+
 async def test_after_a_stop_nothing_runs_and_the_next_start_finds_the_data(neighbour: Neighbour):
     await leave_data(neighbour.urls)
     servers = servers_of(neighbour.home)

@@ -23,9 +23,8 @@ USER = "weft"
 NODE = "weft@localhost"
 START_SECONDS = 120.0
 OLDEST = (3, 10)  # the first with a message TTL on quorum queues
-# Everything is on one machine: one scheduler is more than enough for what one orchestrator does, several wake each
-# other for each message, and a scheduler that waits busily takes its core from the services.
-ERLANG_ARGS = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
+# One scheduler: enough for more than one orchestrator can do, and several wake each other for each message.
+ERLANG_ARGS = "+S 1:1"
 _ANSWER_SECONDS = 10.0
 
 
