@@ -119,6 +119,11 @@ def test_a_free_port_is_one_that_nothing_listens_on():
     assert not accepts_connections(free_port())
 
 
+def test_a_free_port_is_given_once():
+    ports = [free_port() for _ in range(1_000)]
+    assert len({*ports}) == len(ports)
+
+
 def test_variables_that_would_redirect_a_server_are_left_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RABBITMQ_NODENAME", "other@host")
     monkeypatch.setenv("WEFT_KEPT", "yes")

@@ -30,6 +30,8 @@ _TAIL_BYTES = 20_000
 _CAUSE_LINES = 5
 _PORT_TAKEN = ("address already in use", "eaddrinuse", "in use by another")
 
+_given_ports: set[int] = set()
+
 
 class RunningProcess(BaseModel):
     """A process and when it started (seconds since the epoch), which tells it from a later one of the same id.
@@ -218,10 +220,17 @@ def run_as(account: Account | None) -> UserArguments:
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Return a TCP port of the loopback interface that nothing listens on; another one each time in a process.
+
+    The system may offer one twice while nobody listens on it yet: two servers that are started later would share it.
+    """
+    port = 0
+    while not port or port in _given_ports:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+    _given_ports.add(port)
+    return port
 
 
 def accepts_connections(port: int) -> bool:
