@@ -1,5 +1,6 @@
 """Jobs that were in their queue before this process heard of abandonments: whether they are still waited for."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -62,7 +63,7 @@ class Backlog:
     async def _is_anybody_there(self) -> bool:
         try:
             # A channel of its own: the broker closes the one on which a missing queue was asked for.
-            async with self._connection.channel() as channel:
+            async with asyncio.timeout(PATIENCE), self._connection.channel() as channel:
                 return bool((await check_queue(channel, WHY_QUEUE)).declaration_result.consumer_count)
-        except (AMQPError, OSError, RuntimeError) as err:
+        except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
             raise unreadable(WHY_QUEUE, err) from err
