@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 
@@ -104,6 +106,21 @@ def test_a_service_that_ends_while_it_starts_is_told_with_its_last_words(service
     service.release({})
     with pytest.raises(UnavailableError, match="service_start_failed: service ended with exit code 1: no way"):
         service.wait_ready()
+
+
+def test_a_service_whose_port_another_has_is_not_taken_for_ready(service):
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", service.port), Other) as other:
+        Thread(target=other.serve_forever, daemon=True).start()
+        service.spawn()
+        service.release({})
+        with pytest.raises(UnavailableError, match=r"service_start_failed: .*ddress already in use"):
+            service.wait_ready()
+        other.shutdown()
 
 
 def test_a_launched_process_whose_supervisor_died_runs_nothing(service):

@@ -94,10 +94,13 @@ class ServiceProcess:
             return  # it has ended; whoever waits for it to be ready says why
 
     def wait_ready(self) -> None:
-        """Return when /ready answers 200; raise UnavailableError `<name>_start_failed` with the cause from the log."""
+        """Return when it answers /ready with 200.
+
+        Raises UnavailableError `<name>_start_failed` with the cause from the log.
+        """
         deadline = time.monotonic() + READY_SECONDS
         with httpx2.Client(base_url=self.url, timeout=_ANSWER_SECONDS, trust_env=False) as client:
-            while not _is_ready(client):
+            while not (self._listens() and _is_ready(client)):
                 if self.exit_code is not None:
                     message = f"{self.name} ended with exit code {self.exit_code}"
                     raise start_failed(self.name, message, self.log)
@@ -105,6 +108,17 @@ class ServiceProcess:
                     message = f"{self.name} was not ready after {READY_SECONDS:.0f} s"
                     raise start_failed(self.name, message, self.log)
                 time.sleep(POLL_SECONDS)
+
+    def _listens(self) -> bool:
+        """Tell whether it is this process that has the port: who has taken it before may answer /ready as well."""
+        assert self._process
+        try:
+            connections = psutil.Process(self._process.pid).net_connections("tcp")
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:  # where the system does not say it; or it has just ended
+            return self.exit_code is None
+        return any(one.status == psutil.CONN_LISTEN and one.laddr[1] == self.port for one in connections)
 
     def kill(self) -> None:
         """End the process as a crash would (SIGKILL); returns when it is gone."""
