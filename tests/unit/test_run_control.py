@@ -95,6 +95,7 @@ def test_a_result_that_comes_after_its_attempt_was_given_up_changes_nothing_and_
     (late,) = delivered.messages
     assert isinstance(late, NodeLate)
     assert (late.attempt, late.outcome, late.usage) == (1, NodeStatus.SUCCESS, usage)
+    assert core.deliver(succeeded(first, usage=usage), now=LATER).messages == (late,)  # equal, so recorded once
     assert core.state.nodes["n0"].status is NodeStatus.RETRYING
     assert core.state.tokens == 0
 

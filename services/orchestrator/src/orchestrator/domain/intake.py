@@ -74,7 +74,7 @@ def take_in(state: RunState | None, message: Incoming, *, now: datetime) -> Inta
         case NodeExecute():
             return _take_in_dead_job(state, message, now)
         case _:
-            return _take_in_node_event(state, _event(state, message, now))
+            return _take_in_node_message(state, message, now)
 
 
 def decided(state: RunState | None, intake: Intake) -> list[Message]:
@@ -158,19 +158,21 @@ def _misfit(state: RunState, node_id: str, params: Mapping[str, JsonValue]) -> P
     return next(iter(find_start_problems(graph, command.inputs, selection_of(command))), None)
 
 
-def _take_in_node_event(state: RunState, event: NodeEvent) -> Intake:
+def _take_in_node_message(state: RunState, message: NodeEvent | NodeReplay, now: datetime) -> Intake:
+    event = _event(state, message, now)
     if is_news(state, event):
         return Intake(evolve(state, event), event, is_new=True)
     if event.message_id in state.caused:
         return Intake(state, event)
-    return Intake(state, messages=tuple(_late(event)))
+    return Intake(state, messages=tuple(_late(message)))
 
 
-def _late(event: NodeEvent) -> list[Message]:
-    if not isinstance(event, NodeSucceeded | NodeFailed):
+def _late(message: NodeEvent | NodeReplay) -> list[Message]:
+    """Tell of a result that came too late, dated as its worker did: so it is the same one when it comes once more."""
+    if not isinstance(message, NodeSucceeded | NodeFailed):
         return []
-    outcome = NodeStatus.SUCCESS if isinstance(event, NodeSucceeded) else NodeStatus.FAILED
-    return [NodeLate(**event.about, at=event.at, outcome=outcome, usage=event.usage)]
+    outcome = NodeStatus.SUCCESS if isinstance(message, NodeSucceeded) else NodeStatus.FAILED
+    return [NodeLate(**message.about, at=message.at, outcome=outcome, usage=message.usage)]
 
 
 def _take_in_dead_job(state: RunState, job: NodeExecute, now: datetime) -> Intake:
@@ -178,7 +180,7 @@ def _take_in_dead_job(state: RunState, job: NodeExecute, now: datetime) -> Intak
     failed = NodeFailed(**job.about, at=now, error=_worker_crashed(job), queued_at=job.queued_at)
     if not is_news(state, failed) and failed.message_id not in state.caused:
         return Intake(state)  # what came of the attempt was told by its result
-    intake = _take_in_node_event(state, failed)
+    intake = _take_in_node_message(state, failed, now)
     assert intake.state
     node = intake.state.nodes[job.node_id]
     if node.cause != failed.message_id or node.error != failed.error:
