@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from yarl import URL
+
 from cli.service_process import HOST, ServiceProcess
 from cli.services_file import ServiceRecord
 from shared.embedded.processes import free_port
@@ -46,12 +48,17 @@ class Fleet:
         self._services = {name: self._new(name, folder) for name in (*_MODULES, MODEL)}
         self._arguments: dict[str, Sequence[str]] = {}
         self._llm_concurrency = settings.llm_concurrency
+        self._amqp_options: dict[str, int] = {}
         self.restarts: dict[str, list[int]] = {}
 
-    async def run_only(self, *names: str, llm_concurrency: int | None = None) -> None:
-        """Let exactly these services run; return when they are ready. The setting holds for those started after it."""
+    async def run_only(self, *names: str, llm_concurrency: int | None = None, heartbeat: int | None = None) -> None:
+        """Let exactly these services run; return when they are ready.
+
+        The settings hold for those started after it; `heartbeat` is in seconds, of their connections to the broker.
+        """
         await self.stop(*(name for name in self._services if name not in names))
         self._llm_concurrency = llm_concurrency or self._settings.llm_concurrency
+        self._amqp_options = {"heartbeat": heartbeat} if heartbeat else {}
         if MODEL in names:
             await self.start(MODEL)
         await self.start(*names)
@@ -155,6 +162,7 @@ class Fleet:
 
     def _environment(self) -> dict[str, str]:
         addresses = {name: self._settings.require(name) for name in ("amqp_url", "database_url", "assets_url")}
+        addresses["amqp_url"] = str(URL(addresses["amqp_url"]).with_query(self._amqp_options))
         addresses["llm_base_url"] = f"{self.url(MODEL)}/v1"
         own = {"WEFT_HOME": str(self._settings.home), "WEFT_LLM_CONCURRENCY": str(self._llm_concurrency)}
         own |= {"WEFT_API_KEY": API_KEY, "WEFT_URL_SECRETS": secrets.token_hex(32)}

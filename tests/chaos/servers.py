@@ -58,6 +58,14 @@ class Servers:
         os.killpg(broker.pid, signal.SIGKILL)
         broker.wait(KILL_SECONDS)
 
+    def hold_broker(self) -> None:
+        """Stop the broker in the middle of whatever it does, until `let_broker_go_on`: it says nothing any more."""
+        os.killpg(self._running[RABBITMQ].process.pid, signal.SIGSTOP)
+
+    def let_broker_go_on(self) -> None:
+        """Let a held broker go on."""
+        os.killpg(self._running[RABBITMQ].process.pid, signal.SIGCONT)
+
     def start_broker(self) -> None:
         """Start a broker that was killed on its own data; return when it answers."""
         self._start(RABBITMQ, self._port(self.settings.require("amqp_url")))

@@ -78,6 +78,29 @@ async def test_connections_that_the_broker_cuts_come_back_by_themselves(system, 
     assert executed == DIAMOND_JOBS * len(load.accepted)
 
 
+HEARTBEAT = 1  # seconds; a connection is given up after three times two of them
+HELD_SECONDS = 10.0
+
+
+async def test_a_broker_that_falls_silent_is_waited_for(system, measured):
+    await system.fleet.run_only()  # what runs has other settings
+    await system.fleet.run_only(*SERVICES, heartbeat=HEARTBEAT)
+    pids = [system.fleet.pid(name) for name in SERVICES]
+    load = system.load(width=20)
+    async with load.applied():
+        for _ in repeated(full=60.0, short=1):
+            await load.reach(load.ended + 20, within=60)
+            system.servers.hold_broker()
+            await asyncio.sleep(HELD_SECONDS)
+            system.servers.let_broker_go_on()
+            await system.wait_for_consumers()
+    await system.check_clean(load.accepted)
+    assert [system.fleet.pid(name) for name in SERVICES] == pids
+    assert all(map(system.fleet.is_alive, SERVICES))
+    await system.fleet.run_only()
+    measured("9, silence", f"held for {HELD_SECONDS:.0f} s, {len(load.accepted)} runs", "no service was restarted")
+
+
 async def test_what_cannot_be_published_leaves_its_cause_unacknowledged(system, measured):
     await system.fleet.run_only(*SERVICES)
     load = system.load(width=0)

@@ -1,73 +1,105 @@
-"""What a worker does with a backlog of jobs while the broker falls silent in the middle of a question."""
+"""Whether a worker asks after its jobs: after those it may have missed the end of, and where the broker is silent."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from yarl import URL
+from tests.integration.relay import relay_to
 
 from shared.contracts.commands import NodeExecute
-from shared.embedded.processes import free_port
+from shared.contracts.node_types import REGISTRY
+from shared.contracts.queries import AttemptReply
 from shared.messaging.connection import connect
 from shared.messaging.requests import Requests
+from shared.topology import WHY_QUEUE
 from shared.worker.backlog import PATIENCE, Backlog
+from shared.worker.jobs import JobRunner
+from shared.worker.subscriptions import Subscriptions
 
-ANSWERS = 3  # of the broker to a look at a queue: to the channel, to its confirms, to the queue
-
-
-class Relay:
-    """A way to the broker on which, from some moment on, only so many more of its answers come through."""
-
-    def __init__(self, broker: URL) -> None:
-        self._broker = broker
-        self._left: float = float("inf")
-        self._ways: set[asyncio.StreamWriter] = set()
-
-    def fall_silent(self, *, after: int) -> None:
-        self._left = after
-
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        answers, questions = await asyncio.open_connection(self._broker.host, self._broker.port)
-        self._ways |= {writer, questions}
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._ask(reader, questions))
-            both.create_task(self._answer(answers, writer))
-
-    def cut(self) -> None:
-        for way in self._ways:
-            way.close()
-
-    async def _ask(self, reader: asyncio.StreamReader, questions: asyncio.StreamWriter) -> None:
-        while asked := await reader.read(65536):
-            questions.write(asked)
-
-    async def _answer(self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while answered := await answers.read(65536):
-            if self._left > 0:
-                self._left -= 1
-                writer.write(answered)
+ANSWERS = 2  # of the broker to a look at a queue: to the channel, to the queue
+LATER = timedelta(minutes=1)
 
 
-@asynccontextmanager
-async def relay_to(broker: str) -> AsyncGenerator[tuple[Relay, str]]:
-    relay, port = Relay(URL(broker)), free_port()
-    async with await asyncio.start_server(relay.connected, "127.0.0.1", port):
-        try:
-            yield relay, str(URL(broker).with_host("127.0.0.1").with_port(port))
-        finally:
-            relay.cut()
+class Unwanted(Requests):
+    """Knows of no attempt that anybody waits for."""
+
+    def __init__(self):
+        self.asked = 0
+
+    async def ask(self, query, queue, *, patience):
+        self.asked += 1
+        return AttemptReply(wanted=False).to_json()
+
+
+def job():
+    return NodeExecute(run_id=uuid4(), node_id="ask", node_type="llm")
+
+
+@pytest.fixture
+async def connection(stack):
+    async with connect(stack.amqp_url, name="test", patience=5) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def orchestrator(connection):
+    """Somebody who could be asked."""
+
+    async def take(_):
+        raise AssertionError("nothing is sent")
+
+    channel = await connection.channel()
+    queue = await channel.get_queue(WHY_QUEUE)
+    tag = await queue.consume(take)
+    yield
+    await queue.cancel(tag)
 
 
 @pytest.mark.parametrize("answers", range(ANSWERS))
 async def test_a_job_is_done_though_the_broker_does_not_say_whether_anybody_can_be_asked(stack, answers):
-    job = NodeExecute(run_id=uuid4(), node_id="ask", node_type="llm")
     async with relay_to(stack.amqp_url) as (relay, url), connect(url, name="test", patience=5) as connection:
         requests = await Requests.start(await connection.channel(), asker="test")
         backlog = Backlog(connection, requests)
         relay.fall_silent(after=answers)
         async with asyncio.timeout(5 * PATIENCE):
-            assert await backlog.is_wanted(job, datetime.now(UTC))
+            assert await backlog.is_wanted(job(), datetime.now(UTC))
         relay.cut()  # else the connection would wait for the broker to answer to its end
+
+
+@pytest.mark.usefixtures("orchestrator")
+async def test_only_of_jobs_whose_abandonment_would_not_have_been_heard_it_is_asked(connection):
+    requests = Unwanted()
+    backlog = Backlog(connection, requests)
+    assert not await backlog.is_wanted(job(), datetime.now(UTC) + LATER)
+    backlog.hears_from_now_on()
+    assert not await backlog.is_wanted(job(), datetime.now(UTC))
+    assert await backlog.is_wanted(job(), datetime.now(UTC) + LATER)
+    backlog.hears_nothing()
+    assert not await backlog.is_wanted(job(), datetime.now(UTC) + LATER)
+    assert requests.asked == 3
+
+
+@pytest.mark.usefixtures("empty_queues")
+async def test_from_a_connections_loss_until_abandonments_are_heard_again_nothing_is_taken_for_heard(stack):
+    told = asyncio.Queue()
+
+    class Noting(Backlog):
+        def hears_from_now_on(self):
+            told.put_nowait("hears")
+
+        def hears_nothing(self):
+            told.put_nowait("deaf")
+
+    async with relay_to(stack.amqp_url) as (relay, url), connect(url, name="test", patience=5) as connection:
+        runner = JobRunner.__new__(JobRunner)  # no job comes
+        subscriptions = Subscriptions(connection, REGISTRY["llm"], runner, concurrency=1)
+        await subscriptions.start(Noting(connection, Unwanted()))
+        assert told.get_nowait() == "hears"
+        relay.cut()
+        async with asyncio.timeout(10):
+            heard = [await told.get()]
+            while heard[-1] != "hears":
+                heard.append(await told.get())
+        assert set(heard[:-1]) == {"deaf"}
+        await subscriptions.stop()

@@ -6,6 +6,7 @@ Services only check that what they use is there. The arguments are understood by
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import aiormq
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import ChannelClosed
 
@@ -227,9 +228,21 @@ async def check_queue(channel: AbstractChannel, name: str) -> AbstractQueue:
     try:
         return await channel.declare_queue(name, passive=True)
     except ChannelClosed as err:
-        raise unavailable(
-            "topology_missing",
-            f"the broker has no queue {name!r}",
-            where="WEFT_AMQP_URL",
-            fix="declare the topology: weft setup",
-        ) from err
+        raise _missing(name) from err
+
+
+async def look_at_queue(channel: aiormq.abc.AbstractChannel, name: str) -> aiormq.spec.Queue.DeclareOk:
+    """Return a queue's depth and consumers; raise UnavailableError if it does not exist, and the channel is closed."""
+    try:
+        return await channel.queue_declare(name, passive=True)
+    except ChannelClosed as err:
+        raise _missing(name) from err
+
+
+def _missing(queue: str) -> UnavailableError:
+    return unavailable(
+        "topology_missing",
+        f"the broker has no queue {queue!r}",
+        where="WEFT_AMQP_URL",
+        fix="declare the topology: weft setup",
+    )

@@ -45,7 +45,7 @@ from shared.assets import AssetStore
 from shared.contracts.errors import UnavailableError
 from shared.database import Database, connect_database
 from shared.decoding import DecoderPool, Limits
-from shared.messaging.connection import connect
+from shared.messaging.connection import brief_channel, connect
 from shared.messaging.levels import LevelReader
 from shared.messaging.live import EventFeed, StreamedEvent
 from shared.messaging.management import open_management
@@ -187,9 +187,9 @@ async def _channel(connection: AbstractRobustConnection) -> AbstractRobustChanne
 
 async def _check_topology(connection: AbstractRobustConnection) -> None:
     """Look for the queues that are published to, on a channel of its own: a missing one closes it."""
-    async with connection.channel() as channel:
+    async with brief_channel(connection) as channel:
         for queue in (topology.COMMANDS_QUEUE, *topology.QUERY_QUEUES):
-            await topology.check_queue(channel, queue)
+            await topology.look_at_queue(channel, queue)
 
 
 async def _broker_answers(connection: AbstractRobustConnection) -> bool:

@@ -1,5 +1,6 @@
 """Answers to questions: what a run is waiting for, and whether an attempt is waited for."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from aio_pika.abc import AbstractRobustConnection
@@ -16,6 +17,9 @@ from shared.contracts.base import CONTENT_TYPE
 from shared.contracts.errors import UnavailableError
 from shared.contracts.queries import AttemptReply, Explain, GetAttempt, WhyReply, read_orchestrator_query
 from shared.contracts.states import NodeStatus, RunStatus
+from shared.messaging.connection import brief_channel
+
+PATIENCE = 5.0  # seconds
 
 log = get_logger(__name__)
 
@@ -29,9 +33,9 @@ class QueueGauge:
     async def counts(self, queue: str) -> QueueCounts:
         """Return how many messages and consumers a queue has; raise UnavailableError if that cannot be told."""
         try:
-            async with self._connection.channel() as channel:
-                found = (await topology.check_queue(channel, queue)).declaration_result
-        except (AMQPError, OSError, RuntimeError) as err:
+            async with asyncio.timeout(PATIENCE), brief_channel(self._connection) as channel:
+                found = await topology.look_at_queue(channel, queue)
+        except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
             raise topology.unreadable(queue, err) from err
         return QueueCounts(found.message_count or 0, found.consumer_count or 0)
 

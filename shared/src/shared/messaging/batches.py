@@ -21,6 +21,7 @@ from structlog import get_logger
 from shared import topology
 from shared.contracts.envelope import Identified
 from shared.contracts.errors import UnavailableError
+from shared.messaging.connection import silence_as_error
 from shared.messaging.consumer_watch import Consumer, ConsumerWatch, count_lost
 from shared.messaging.settling import Settling
 from shared.telemetry.batches import BatchTelemetry
@@ -122,8 +123,9 @@ class BatchConsumer(Generic[T]):
         """Take no more messages, finish the batch in hand; what is left goes back to its queue."""
         for tag, queue in self._consumers.items():
             try:
-                async with asyncio.timeout(CANCEL_TIMEOUT):
-                    await queue.cancel(tag)
+                with silence_as_error():
+                    async with asyncio.timeout(CANCEL_TIMEOUT):
+                        await queue.cancel(tag)
             except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
                 log.info("consumer was gone already", reason=str(err) or type(err).__name__)
         self._stopping.set()

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from structlog import get_logger
 
 from shared.contracts.errors import unavailable
+from shared.messaging.connection import silence_as_error
 
 INTERVAL = 3.0  # seconds between looks
 PATIENCE = 15.0  # seconds in which a consumer may come back
@@ -84,19 +85,23 @@ class ConsumerWatch:
 
     async def _is_missing(self, queue: AbstractQueue, tag: str | None) -> bool:
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT):
-                channel = await queue.channel.get_underlay_channel()
-                assert isinstance(channel, Channel)
-                if channel.connection.is_closed:
-                    return False
-                if channel.is_closed or not (tag in channel.consumers if tag else channel.consumers):
-                    return True
-                return await _consumers_at_broker(channel, queue.name) == 0 and self._counted
+            with silence_as_error():
+                async with asyncio.timeout(LOOK_TIMEOUT):
+                    return await self._look_at(queue, tag)
         except (ChannelNotFoundEntity, ChannelInvalidStateError):
             return True
         except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
             log.info("a consumer could not be looked at", queue=queue.name, reason=str(err) or type(err).__name__)
             return False
+
+    async def _look_at(self, queue: AbstractQueue, tag: str | None) -> bool:
+        channel = await queue.channel.get_underlay_channel()
+        assert isinstance(channel, Channel)
+        if channel.connection.is_closed:
+            return False
+        if channel.is_closed or not (tag in channel.consumers if tag else channel.consumers):
+            return True
+        return await _consumers_at_broker(channel, queue.name) == 0 and self._counted
 
 
 def count_lost(watch: ConsumerWatch, registry: CollectorRegistry) -> None:

@@ -24,6 +24,7 @@ from structlog import get_logger
 
 from shared.contracts.bundles import Bundle, unbundle
 from shared.contracts.errors import unavailable
+from shared.messaging.connection import silence_as_error
 from shared.messaging.consumer_watch import Consumer, ConsumerWatch, count_lost
 from shared.topology import LIVE_STREAM
 
@@ -145,7 +146,8 @@ class EventFeed:
 
     async def _consume(self, offset: int | str) -> None:
         # Not restored by aio-pika: it would read again from where the first reading began.
-        await self._queue.consume(self._take, arguments={_OFFSET: offset}, robust=False)
+        with silence_as_error():
+            await self._queue.consume(self._take, arguments={_OFFSET: offset}, robust=False)
 
     async def _catch_up(self) -> None:
         try:

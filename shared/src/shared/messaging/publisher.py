@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Protocol
 
-import aiormq
 from aio_pika.abc import AbstractRobustChannel, DeliveryMode
 from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 from pamqp.commands import Basic
@@ -22,8 +21,9 @@ from shared.contracts.commands import NodeAbandon
 from shared.contracts.envelope import Message
 from shared.contracts.errors import UnavailableError, invalid, unavailable
 from shared.contracts.events import NodeProgress
-from shared.messaging.connection import connect
+from shared.messaging.connection import connect, silence_as_error
 from shared.messaging.dead_letters import Letter
+from shared.messaging.publishing_channel import PublishingChannel
 from shared.messaging.sending_time import HEADER, in_milliseconds
 from shared.telemetry.messages import publishing
 from shared.telemetry.metrics import SECONDS
@@ -122,8 +122,8 @@ class Publisher:
         address: Address = topology.address,
         registry: CollectorRegistry | None = None,
     ) -> None:
-        self._channel = channel
-        self._unconfirmed = unconfirmed
+        self._channel = PublishingChannel(channel)
+        self._unconfirmed = PublishingChannel(unconfirmed)
         self._app_id = app_id
         self._address = address
         seconds = Histogram(
@@ -205,17 +205,20 @@ class Publisher:
 
     async def _write(self, message: Message) -> None:
         exchange, routing_key = self._address(message)
-        with suppress(TimeoutError, AMQPError, OSError, RuntimeError):
+        with suppress(TimeoutError, AMQPError, OSError, RuntimeError), silence_as_error():
             async with asyncio.timeout(PUBLISH_TIMEOUT):
                 content = content_of(message, app_id=self._app_id)
-                await _send(self._unconfirmed, content, exchange, routing_key, mandatory=False)
+                await self._unconfirmed.send(content.body, content.properties, exchange, routing_key, mandatory=False)
 
     async def _publish_confirmed(self, make: Callable[[], Content], where: tuple[str, str], *, mandatory: bool) -> None:
         exchange, routing_key = where
         try:
-            with self._seconds(exchange).time():
+            with self._seconds(exchange).time(), silence_as_error():
                 async with asyncio.timeout(PUBLISH_TIMEOUT):
-                    await _send(self._channel, make(), exchange, routing_key, mandatory=mandatory)
+                    content = make()
+                    await self._channel.send(
+                        content.body, content.properties, exchange, routing_key, mandatory=mandatory
+                    )
         except PublishError as err:
             raise unavailable(
                 "unroutable",
@@ -230,26 +233,6 @@ class Publisher:
                 where="WEFT_AMQP_URL",
                 fix="look at the broker's alarms and connections",
             ) from err
-
-
-async def _send(
-    channel: AbstractRobustChannel, content: Content, exchange: str, routing_key: str, *, mandatory: bool
-) -> None:
-    """Return once the broker has confirmed the message, if the channel has it confirm.
-
-    Not once it is written, which the next one would have to wait for, too: each would get a packet of its own. What
-    holds publishers back is the number of messages that are not confirmed.
-    """
-    underlay = await channel.get_underlay_channel()
-    assert isinstance(underlay, aiormq.Channel)
-    await underlay.basic_publish(
-        content.body,
-        exchange=exchange,
-        routing_key=routing_key,
-        properties=content.properties,
-        mandatory=mandatory,
-        wait=False,
-    )
 
 
 @asynccontextmanager

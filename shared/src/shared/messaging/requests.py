@@ -16,6 +16,7 @@ from aio_pika.exceptions import AMQPError, PublishError
 from shared.contracts.base import CONTENT_TYPE
 from shared.contracts.errors import UnavailableError, unavailable
 from shared.contracts.queries import AnyQuery
+from shared.messaging.connection import silence_as_error
 from shared.telemetry.messages import asking
 from shared.telemetry.propagation import inject
 from shared.topology import QUERIES
@@ -46,10 +47,11 @@ class Requests:
         assert message.correlation_id
         self._waiting[message.correlation_id] = answer = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(patience):
-                exchange = await self._channel.get_exchange(QUERIES, ensure=False)
-                await exchange.publish(message, queue, mandatory=True)
-                return await answer
+            with silence_as_error():
+                async with asyncio.timeout(patience):
+                    exchange = await self._channel.get_exchange(QUERIES, ensure=False)
+                    await exchange.publish(message, queue, mandatory=True)
+                    return await answer
         except PublishError as err:
             raise _no_answer(queue, "the broker has no such queue") from err
         except TimeoutError as err:

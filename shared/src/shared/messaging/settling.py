@@ -7,6 +7,8 @@ from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 from structlog import get_logger
 
+from shared.messaging.connection import silence_as_error
+
 log = get_logger(__name__)
 
 
@@ -17,7 +19,8 @@ async def settle(settling: Awaitable[None], message_id: str | None) -> None:
     aio-pika raises RuntimeErrors for channels that are gone.
     """
     try:
-        await settling
+        with silence_as_error():
+            await settling
     except (AMQPError, OSError, RuntimeError) as err:
         log.info("not settled", message_id=message_id, reason=str(err) or type(err).__name__)
 

@@ -78,7 +78,7 @@ async def _consuming(
 ) -> AsyncGenerator[Sequence[AbstractQueue]]:
     """Yield the queues that are consumed; on leaving, what is under way may still be acknowledged."""
     try:
-        yield await subscriptions.start(backlog.hears_from_now_on)
+        yield await subscriptions.start(backlog)
     finally:
         await subscriptions.stop()
         await runner.stop(patience)

@@ -17,9 +17,11 @@ from shared.contracts.errors import unavailable
 from shared.contracts.node_type import NodeType
 from shared.contracts.run_options import Lane
 from shared.messaging.batches import CANCEL_TIMEOUT
+from shared.messaging.connection import brief_channel, silence_as_error
 from shared.messaging.sending_time import sent_at
 from shared.messaging.settling import Settling
 from shared.telemetry.messages import taken
+from shared.worker.backlog import Backlog
 from shared.worker.jobs import JobRunner
 from shared.worker.slots import share
 
@@ -65,13 +67,13 @@ class Subscriptions:
         self._concurrency = concurrency
         self._consumers: dict[str, AbstractQueue] = {}
 
-    async def start(self, on_hearing: Callable[[], None]) -> Sequence[AbstractQueue]:
-        """Begin to consume; return the queues. `on_hearing` is called whenever abandonments are heard from then on.
+    async def start(self, backlog: Backlog) -> Sequence[AbstractQueue]:
+        """Begin to consume; return the queues. `backlog` is told whenever abandonments are heard, or are not any more.
 
         Raises UnavailableError `topology_missing`.
         """
         try:
-            await self._hear_abandonments(on_hearing)
+            await self._hear_abandonments(backlog)
         except ChannelClosed as err:
             raise unavailable(
                 "topology_missing",
@@ -86,7 +88,7 @@ class Subscriptions:
     async def is_connected(self) -> bool:
         """Tell whether the connection stands."""
         try:
-            async with asyncio.timeout(PING_SECONDS), self._connection.channel():
+            async with asyncio.timeout(PING_SECONDS), brief_channel(self._connection):
                 return True
         except (AMQPError, OSError, RuntimeError):  # TimeoutError is an OSError
             return False
@@ -95,8 +97,9 @@ class Subscriptions:
         """Take no more jobs; those in hand can still be acknowledged."""
         for tag, queue in self._consumers.items():
             try:
-                async with asyncio.timeout(CANCEL_TIMEOUT):
-                    await queue.cancel(tag)
+                with silence_as_error():
+                    async with asyncio.timeout(CANCEL_TIMEOUT):
+                        await queue.cancel(tag)
             except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
                 log.info("consumer was gone already", reason=str(err) or type(err).__name__)
 
@@ -112,7 +115,7 @@ class Subscriptions:
         channel = await self._channel(prefetch=share(lane, self._concurrency))
         await self._consume(await topology.check_queue(channel, queue), receive)
 
-    async def _hear_abandonments(self, on_hearing: Callable[[], None]) -> None:
+    async def _hear_abandonments(self, backlog: Backlog) -> None:
         async def receive(incoming: AbstractIncomingMessage) -> None:
             try:
                 self._runner.abandon(read_abandon(incoming.body))
@@ -125,7 +128,9 @@ class Subscriptions:
         )
         await queue.bind(topology.CONTROL, name)
         await self._consume(queue, receive, no_ack=True)
-        _call_now_and_whenever_reopened(channel, on_hearing)
+        channel.close_callbacks.add(_calling(backlog.hears_nothing))
+        channel.reopen_callbacks.add(_calling(backlog.hears_from_now_on))
+        backlog.hears_from_now_on()
 
     async def _channel(self, *, prefetch: int) -> AbstractRobustChannel:
         channel = await self._connection.channel()
@@ -143,9 +148,8 @@ class Subscriptions:
         self._consumers[await queue.consume(receive, no_ack=no_ack)] = queue
 
 
-def _call_now_and_whenever_reopened(channel: AbstractRobustChannel, action: Callable[[], None]) -> None:
-    def on_reopening(*_: object) -> None:
+def _calling(action: Callable[[], None]) -> Callable[..., None]:
+    def callback(*_: object) -> None:
         action()
 
-    channel.reopen_callbacks.add(on_reopening)
-    action()
+    return callback
