@@ -3,17 +3,19 @@
 So nothing of one side's work, nor of its idling, falls into another's turn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.command import say
-from benchmarks.loads.batches import Load
+from benchmarks.loads.batches import LEAST, Load
 from benchmarks.measures import Measured, Round, RunsLostError, Turn
 from benchmarks.shapes import sample
 from benchmarks.sides import Servers, Side
 from benchmarks.spending import Meter
 from benchmarks.targets import WEFT
+
+StartServers = Callable[[ExitStack, Path], Servers]  # which are stopped with what they are given, and live in a folder
 
 WARM_UP_RUNS = 20
 ATTEMPTS = 3  # turns of a peer in a round, where it loses runs
@@ -22,15 +24,24 @@ ATTEMPTS = 3  # turns of a peer in a round, where it loses runs
 class Comparison:
     """Measures sides in turn, on the same servers; `versions` are of what was measured so far.
 
-    A peer that loses runs has its turn again, and `lost` tells of it. Where Weft loses one, nothing more is measured.
+    A peer that loses runs has its turn again, on servers of its own, since what it has lost may still be in their
+    queues; `lost` tells of it. Where Weft loses one, nothing more is measured.
     """
 
-    def __init__(self, sides: Sequence[Side], loads: Sequence[Load], servers: Servers, folder: Path) -> None:
+    def __init__(
+        self,
+        sides: Sequence[Side],
+        loads: Sequence[Load],
+        servers: Servers,
+        folder: Path,
+        *,
+        start_servers: StartServers,
+    ) -> None:
         self._sides = sides
         self._loads = loads
         self._servers = servers
         self._folder = folder
-        self._meter = Meter(servers.settings)
+        self._start_servers = start_servers
         self.versions: dict[str, Mapping[str, str]] = {}
         self.lost: list[str] = []
 
@@ -41,22 +52,26 @@ class Comparison:
         return {side.name: self._turn_without_loss(side, number) for side in order}
 
     def _turn_without_loss(self, side: Side, number: int) -> Turn:
-        for attempt in range(1, ATTEMPTS):
+        for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._turn(side, number, f"{number + 1}.{attempt}")
+                with ExitStack() as resources:
+                    folder = self._folder / side.name / f"{number + 1}.{attempt}"
+                    servers = self._servers if attempt == 1 else self._start_servers(resources, folder / "servers")
+                    return self._turn(side, number, servers, folder)
             except RunsLostError as err:
-                if side.name == WEFT:
+                if side.name == WEFT or attempt == ATTEMPTS:
                     raise
                 say(f"round {number + 1}, lost: {err}")
                 self.lost.append(f"Round {number + 1}, {err}; its turn was measured again")
-        return self._turn(side, number, f"{number + 1}.{ATTEMPTS}")
+        raise AssertionError("the last attempt returns or raises")
 
-    def _turn(self, side: Side, number: int, folder: str) -> Turn:
+    def _turn(self, side: Side, number: int, servers: Servers, folder: Path) -> Turn:
+        meter = Meter(servers.settings)
         with ExitStack() as resources:
-            running = side.start(resources, self._servers, self._folder / side.name / folder)
+            running = side.start(resources, servers, folder)
             self.versions[side.name] = running.versions
-            running.batch(sample(), max(1, WARM_UP_RUNS // side.divisor))
-            turn = {load.name: load.measure(side, running, self._meter) for load in self._loads if load.is_for(side)}
+            running.batch(sample(), max(LEAST, WARM_UP_RUNS // side.divisor))
+            turn = {load.name: load.measure(side, running, meter) for load in self._loads if load.is_for(side)}
         say(f"round {number + 1}, {side.name}: {', '.join(_told(name, measured) for name, measured in turn.items())}")
         return turn
 

@@ -1,20 +1,23 @@
 """The crop worker's pictures through its processes, beside the bare calls of Pillow and of libvips, in one run.
 
 python -m benchmarks.crop [--output benchmarks/CROP.md]
+
+Exit codes as those of `benchmarks.run`.
 """
 
-import argparse
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.crop_report import Seconds, report
+from benchmarks.command import head_of_report, new_parser, positive, run_command
+from benchmarks.crop_report import PACKAGES, TITLE, Seconds, report
 from benchmarks.crop_sides import SIDES, Sample, pillow_crop, samples, vips_crop
-from benchmarks.machine import describe_machine
 from crop_worker.body import crop_picture
 from crop_worker.main import PRELOAD
 from shared.contracts.crop_params import CropImageParams
@@ -52,26 +55,16 @@ def time_loop(crop: Callable[[bytes], bytes], data: bytes, count: int) -> float:
     return time.perf_counter() - started
 
 
-def main() -> None:
-    """Measure, and print the report or write it to a file."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.crop", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="the sides take turns so often")
-    parser.add_argument("--count", type=int, default=4, help="crops of a side in a round")
-    parser.add_argument("--output", type=Path, help="a file for the report, instead of stdout")
-    options = parser.parse_args()
-    text = asyncio.run(_measure(options.rounds, options.count))
-    if options.output:
-        options.output.write_text(text)
-    else:
-        print(text)
+def _measure(_resources: ExitStack, _folder: Path, *, rounds: int, count: int) -> str:
+    return asyncio.run(_measure_all(rounds, count))
 
 
-async def _measure(rounds: int, count: int) -> str:
-    machine, mix = describe_machine(), samples()
+async def _measure_all(rounds: int, count: int) -> str:
+    mix = samples()
     cores = range(1, (os.cpu_count() or 1) + 1)
     sides = await _compare(mix, rounds, count)
     throughput = {size: await _throughput(mix[0], size, rounds, count) for size in cores}
-    return report(machine, mix, sides, throughput)
+    return report(mix, sides, throughput)
 
 
 async def _compare(mix: Sequence[Sample], rounds: int, count: int) -> Seconds:
@@ -102,5 +95,16 @@ async def _throughput(sample: Sample, processes: int, rounds: int, count: int) -
         return median([jobs / await time_pool(pool, CROP, sample.data, jobs, processes) for _ in range(rounds)])
 
 
+def main() -> int:
+    """Measure, and print the report."""
+    parser = new_parser("crop", __doc__)
+    parser.add_argument("--rounds", type=positive, default=7, help="the sides take turns so often (default 7)")
+    parser.add_argument("--count", type=positive, default=4, help="crops of a side in a round (default 4)")
+    options = parser.parse_args()
+    head = head_of_report("crop", title=TITLE, packages=PACKAGES)
+    measure = partial(_measure, rounds=options.rounds, count=options.count)
+    return run_command(measure, head=head, output=options.output)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

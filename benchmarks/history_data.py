@@ -4,6 +4,7 @@ import asyncpg
 
 NODES = 8
 WORKFLOWS = 200
+OWNERS = 50
 WEEKS = 26
 LARGEST_SHARE = 0.2  # of all runs, those of one workflow
 FAILED_SHARE = 0.02
@@ -27,7 +28,7 @@ _MAKE_PARTITION = """
 CREATE TABLE IF NOT EXISTS run_tracker.{table}_{week:%Y%m%d} PARTITION OF run_tracker.{table}
 FOR VALUES FROM ('{week}') TO ('{end}')
 """
-# Half of a workflow's number is its popularity: a run belongs to the largest one, or to any.
+# Of all runs, `LARGEST_SHARE` belong to workflow 0; each of the others belongs to any other workflow, all as likely.
 _MAKE_RUNS = f"""
 CREATE UNLOGGED TABLE run_tracker.generated AS
 SELECT gen_random_uuid() AS run_id, number, failed, created_at, workflow,
@@ -51,7 +52,7 @@ INSERT INTO run_tracker.workflow_run (
     cancelled_nodes, cached_nodes, tokens, cost, result
 )
 SELECT run_id, week, CASE WHEN failed THEN 'partial' ELSE 'completed' END, 1000000000, {_WORKFLOW}, 1,
-    'workflow ' || workflow, 'order-' || number, 'full', 'owner' || workflow % 50,
+    'workflow ' || workflow, 'order-' || number, 'full', 'owner' || workflow % {OWNERS},
     ARRAY['batch-' || number / 1000, CASE WHEN number % 3 = 0 THEN 'night' ELSE 'day' END],
     jsonb_build_object('order', number), jsonb_build_object('graph', repeat('x', 600)),
     created_at, created_at + interval '1 second' * (1 + 9 * random()), {NODES}, {NODES} - failed::int, failed::int, 0,

@@ -3,48 +3,42 @@
 Every part compares two measurements of one command on one machine. Exit codes as those of `benchmarks.run`.
 """
 
-import argparse
-import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
 from uuid import UUID
 
 import uvloop
 
-from benchmarks.command import EXIT_INTERRUPTED, EXIT_LOST, leave, start_stack
-from benchmarks.machine import describe_machine
-from benchmarks.measures import RunsLostError
-from benchmarks.report import to_table
-from benchmarks.shapes import chain
+from benchmarks.command import head_of_report, new_parser, positive, run_command, say, start_stack
+from benchmarks.measures import RunsLostError, to_table
+from benchmarks.shapes import Node, Shape, chain
 from benchmarks.spending import cpu_by_name
 from benchmarks.weft_client import WeftClient, open_client, wait_for_history
-from benchmarks.weft_side import graph, open_history, start_weft
-from shared.contracts.graph import WorkflowGraph, read_graph
+from benchmarks.weft_side import SERVICES, WORKERS, graph, open_history, start_settled
+from shared.contracts.graph import WorkflowGraph
+from shared.contracts.run_options import DEFAULT_WINDOW
 from shared.database import Database
-from shared.logs import configure_logs
 from shared.settings import Settings
 
 SMALL, LARGE = 10, 10_000
-WINDOW = 200  # nodes in flight of the large runs that are measured for their cost: as many as small runs have together
+# Nodes in flight of a large run that is measured for its cost: three times what its worker has in hand. They are fewer
+# than the small runs have together, each of which may have as many as is the default.
+WINDOW = 200
 LONG_PATIENCE = 900.0  # seconds for a chain of 10,000 hops
-IDLE_RUNS = 60
+WARM_UP_RUNS, IDLE_RUNS = 20, 60
 BESIDE = 3  # nodes of the run whose time is compared
 
 
-def wide(nodes: int) -> WorkflowGraph:
+def side_by_side(nodes: int) -> WorkflowGraph:
     """Return a graph of questions that wait for nothing."""
-    return read_graph({"nodes": [_question(number) for number in range(nodes)], "edges": []})
+    return graph(Shape("side by side", (Node("ask"),) * nodes))
 
 
-def _question(number: int) -> dict[str, object]:
-    return {"id": str(number), "type": "llm", "params": {"userMessage": "What is it?"}}
-
-
-class _Meter:
+class _CostPerNode:
     """Measures what runs take, until their history is complete: seconds, and CPU time of all our child processes."""
 
     def __init__(self, client: WeftClient, database: Database) -> None:
@@ -53,16 +47,16 @@ class _Meter:
 
     async def at_once(self, workflow: WorkflowGraph, runs: int, *, window: int | None = None) -> tuple[float, float]:
         """Return ms and CPU ms per node of runs that are submitted at once."""
-        return await self._per_node([(workflow, runs)], window)
+        return await self._measure([(workflow, runs)], window)
 
     async def one_by_one(self, workflow: WorkflowGraph, runs: int) -> tuple[float, float]:
         """Return ms and CPU ms per node of runs of which each begins when the one before has ended.
 
         Their history is written meanwhile, as that of a large run is while it goes on.
         """
-        return await self._per_node([(workflow, 1)] * runs, None)
+        return await self._measure([(workflow, 1)] * runs, None)
 
-    async def _per_node(self, parts: Sequence[tuple[WorkflowGraph, int]], window: int | None) -> tuple[float, float]:
+    async def _measure(self, parts: Sequence[tuple[WorkflowGraph, int]], window: int | None) -> tuple[float, float]:
         cpu, seconds, nodes = sum(cpu_by_name().values()), 0.0, 0
         all_runs: list[tuple[WorkflowGraph, Sequence[UUID]]] = []
         for workflow, runs in parts:
@@ -75,17 +69,15 @@ class _Meter:
         return seconds / nodes * 1000, (sum(cpu_by_name().values()) - cpu) / nodes * 1000
 
 
-async def _sizes(meter: _Meter, rounds: int) -> list[list[str]]:
+async def _sizes(cost: _CostPerNode, rounds: int) -> list[list[str]]:
     """Return rows that compare the cost per node in small and in large runs."""
     rows: list[list[str]] = []
-    await meter.at_once(wide(SMALL), 50)
+    await cost.at_once(side_by_side(SMALL), 50)
     for _ in range(rounds):
-        small, large = (
-            await meter.at_once(wide(SMALL), LARGE // SMALL),
-            await meter.at_once(wide(LARGE), 1, window=WINDOW),
-        )
+        small = await cost.at_once(side_by_side(SMALL), LARGE // SMALL)
+        large = await cost.at_once(side_by_side(LARGE), 1, window=WINDOW)
         rows.append(_row(f"{LARGE:,} wide", small, large))
-    small, large = await meter.one_by_one(graph(chain(SMALL)), 50), await meter.one_by_one(graph(chain(LARGE)), 1)
+    small, large = await cost.one_by_one(graph(chain(SMALL)), 50), await cost.one_by_one(graph(chain(LARGE)), 1)
     rows.append(_row(f"{LARGE:,} deep", small, large))
     return rows
 
@@ -93,14 +85,16 @@ async def _sizes(meter: _Meter, rounds: int) -> list[list[str]]:
 def _row(name: str, small: tuple[float, float], large: tuple[float, float]) -> list[str]:
     times = [f"{small[0]:.2f}", f"{large[0]:.2f}", f"**{large[0] / small[0]:.2f}**"]
     cpu = [f"{small[1]:.2f}", f"{large[1]:.2f}", f"**{large[1] / small[1]:.2f}**"]
-    return _said([name, *times, *cpu])
+    return _told([name, *times, *cpu])
 
 
 async def _fairness(client: WeftClient) -> list[list[str]]:
     """Return a row that compares a small run's time on the idle system with that beside a large run."""
     small = graph(chain(BESIDE))
+    for _ in range(WARM_UP_RUNS):
+        await client.run(small, 1)
     idle = [(await client.run(small, 1))[0] for _ in range(IDLE_RUNS)]
-    (end,) = (await client.submit(wide(LARGE), 1)).values()
+    (end,) = (await client.submit(side_by_side(LARGE), 1)).values()
     busy: list[float] = []
     while not end.done() and len(busy) < IDLE_RUNS:
         busy.append((await client.run(small, 1))[0])
@@ -108,7 +102,7 @@ async def _fairness(client: WeftClient) -> list[list[str]]:
         raise RunsLostError(f"the large run ended beside {len(busy)} small ones, too soon to compare")
     await end
     delay = (median(busy) - median(idle)) / median(idle)
-    return [_said([f"{median(idle) * 1000:.0f}", f"{median(busy) * 1000:.0f}", f"**{delay:.2f}**"])]
+    return [_told([f"{median(idle) * 1000:.0f}", f"{median(busy) * 1000:.0f}", f"**{delay:.2f}**"])]
 
 
 async def _measure(settings: Settings, rounds: int) -> str:
@@ -117,40 +111,36 @@ async def _measure(settings: Settings, rounds: int) -> str:
         open_history(settings) as database,
     ):
         fairness = await _fairness(client)
-        sizes = await _sizes(_Meter(client, database), rounds)
-    beside = [f"ms of a run of {BESIDE}, idle", "beside a run of 10,000", "delay / idle"]
+        sizes = await _sizes(_CostPerNode(client, database), rounds)
+    beside = [f"ms of a run of {BESIDE}, idle", f"beside a run of {LARGE:,}", "delay / idle"]
     small, large = f"in runs of {SMALL}", f"in runs of {LARGE:,}"
     header = ["", f"ms per node {small}", large, "ratio", f"CPU ms per node {small}", large, "ratio"]
-    return "\n".join([*to_table(beside, fairness), "", *to_table(header, sizes), ""])
+    windows = (
+        f"Nodes in flight: up to {WINDOW} of a wide run of {LARGE:,} that is measured for its cost;"
+        f" up to {DEFAULT_WINDOW}, the default, of each other run."
+    )
+    return "\n".join([*to_table(beside, fairness), "", *to_table(header, sizes), "", windows, ""])
 
 
-def _said(row: list[str]) -> list[str]:
-    print(" | ".join(row), file=sys.stderr, flush=True)
+def _told(row: list[str]) -> list[str]:
+    say(" | ".join(row))
     return row
+
+
+def _start_and_measure(resources: ExitStack, folder: Path, *, rounds: int) -> str:
+    settings = start_stack(resources, folder)
+    # Not as a WeftSide, whose own client nobody would read from here: the broker would close its connection meanwhile.
+    start_settled(resources, settings, {**SERVICES, **WORKERS}, folder / "logs")
+    return uvloop.run(_measure(settings, rounds))
 
 
 def main() -> int:
     """Measure, and print the report."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.large", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of the wide graphs (default 3)")
-    parser.add_argument("--output", type=Path, help="write the report to this file, too")
+    parser = new_parser("large", __doc__)
+    parser.add_argument("--rounds", type=positive, default=3, help="rounds of the wide graphs (default 3)")
     options = parser.parse_args()
-    configure_logs("benchmark", log_format="console", level="WARNING")
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        with tempfile.TemporaryDirectory(prefix="weft-benchmark-") as folder, ExitStack() as resources:
-            settings = start_stack(resources, Path(folder))
-            start_weft(resources, settings, Path(folder) / "weft")
-            report = uvloop.run(_measure(settings, options.rounds))
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except RunsLostError as err:
-        print(f"lost: {err}", file=sys.stderr)
-        return EXIT_LOST
-    if options.output:
-        options.output.write_text(f"`python -m benchmarks.large`\n\n{describe_machine()}.\n\n{report}")
-    print(report)
-    return 0
+    measure = partial(_start_and_measure, rounds=options.rounds)
+    return run_command(measure, head=head_of_report("large"), output=options.output)
 
 
 if __name__ == "__main__":

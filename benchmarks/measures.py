@@ -1,4 +1,4 @@
-"""What is measured, and what it comes to.
+"""What is measured, what it comes to, and how that is shown.
 
 Only the standard library is imported here: some peers run in virtual environments of their own.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 PATIENCE = 120.0  # seconds for all runs of a batch; a limit for a broken system
+MIB = 2**20  # bytes
 
 
 class RunsLostError(Exception):
@@ -82,6 +83,17 @@ class Spread:
     lowest: float
     highest: float
 
+    def shown(self, digits: int = 0) -> str:
+        """Return it as reports show figures, with so many digits behind the point: `2,423 (2,384 to 2,462)`."""
+        return f"{self.median:,.{digits}f} {self._range(digits)}"
+
+    def shown_as_ratio(self) -> str:
+        """Return it as reports show ratios: `**0.74** (0.70 to 0.78)`."""
+        return f"**{self.median:,.2f}** {self._range(2)}"
+
+    def _range(self, digits: int) -> str:
+        return f"({self.lowest:,.{digits}f} to {self.highest:,.{digits}f})"
+
 
 def spread(values: Sequence[float]) -> Spread:
     """Return median and range of at least one value."""
@@ -91,3 +103,8 @@ def spread(values: Sequence[float]) -> Spread:
 def percentile(values: Sequence[float], percent: float) -> float:
     """Return the smallest value that at least `percent` of the values do not exceed (nearest rank)."""
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def to_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]

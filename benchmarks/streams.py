@@ -1,19 +1,18 @@
 """`python -m benchmarks.streams`: what 1,000 open streams of live events cost one gateway, and how late they tell.
 
 Streams of runs are opened; then events of these runs are published at a steady pace, and each stream notes when an
-event reached it. Client and servers share the machine.
+event reached it. Client and servers share the machine. Exit codes as those of `benchmarks.run`.
 """
 
-import argparse
 import asyncio
 import json
 import sys
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from uuid import UUID, uuid4
@@ -22,19 +21,23 @@ import httpx2
 import psutil
 import uvloop
 
-from benchmarks.command import start_stack
-from benchmarks.machine import describe_machine
+from benchmarks.command import head_of_report, new_parser, positive, run_command, say, start_stack
+from benchmarks.measures import MIB, RunsLostError, to_table
 from benchmarks.processes import start_services
-from benchmarks.report import to_table
+from benchmarks.spending import cpu_of
+from benchmarks.weft_client import POLL_SECONDS
+from benchmarks.weft_side import open_history
 from shared.contracts.events import NodeProgress, NodeSummary, RunStarted
 from shared.contracts.states import NodeStatus
+from shared.database import Database
 from shared.embedded.processes import Server
 from shared.messaging.publisher import Publisher, open_publisher
 from shared.settings import Settings
 
 OPENING_AT_ONCE = 50
+FEW = 10  # streams, beside which many are seen
 PATIENCE = 60.0  # seconds for all streams to be open, and for all events to arrive
-MIB = 1024 * 1024
+_KNOWN = "SELECT count(*) FROM run_tracker.workflow_run WHERE run_id = ANY($1::uuid[])"
 COLUMNS = (
     "streams",
     "runs",
@@ -50,7 +53,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class StreamLoad:
     """How many streams, over how many runs, and how many events a second for how long."""
 
     streams: int
@@ -77,17 +80,17 @@ class Streams:
 
     @asynccontextmanager
     async def watching(self, run_ids: Sequence[UUID]) -> AsyncGenerator[None]:
-        """Keep a stream open for each of these."""
+        """Keep a stream open for each of these. Raises RunsLostError where they do not open."""
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         async with httpx2.AsyncClient(
             base_url=self._url, headers=self._headers, limits=limits, timeout=PATIENCE, trust_env=False
         ) as http:
             tasks = [asyncio.create_task(self._watch(http, run_id)) for run_id in run_ids]
             try:
-                await self._until(lambda: self._open == len(run_ids))
+                await self._all_open(len(run_ids))
                 yield
                 if broken := sum(task.done() for task in tasks):
-                    sys.stderr.write(f"{broken} streams broke; what is told below is not of all\n")
+                    say(f"{broken} streams broke; what is told below is not of all")
             finally:
                 for task in tasks:
                     task.cancel()
@@ -96,6 +99,12 @@ class Streams:
     async def told(self, count: int) -> None:
         """Return when clients have been told so many events in all, or after `PATIENCE`."""
         await self._until(lambda: len(self.delays) >= count)
+
+    async def _all_open(self, count: int) -> None:
+        try:
+            await self._until(lambda: self._open == count)
+        except TimeoutError as err:
+            raise RunsLostError(f"{count - self._open} of {count} streams did not open in {PATIENCE:.0f} s") from err
 
     async def _watch(self, http: httpx2.AsyncClient, run_id: UUID) -> None:
         async with self._limit:
@@ -115,15 +124,25 @@ class Streams:
                 await self._changed.wait()
 
 
-async def _start_runs(publisher: Publisher, count: int) -> list[UUID]:
-    """Tell of runs that have begun: their events are all that matters here."""
+async def _start_runs(publisher: Publisher, database: Database, count: int) -> list[UUID]:
+    """Tell of runs that have begun, whose events are all that matters here; return when the history knows them."""
     run_ids = [uuid4() for _ in range(count)]
     node = NodeSummary(node_id="ask", node_type="llm", status=NodeStatus.PENDING)
     await publisher.publish_all(RunStarted(run_id=run_id, at=datetime.now(UTC), nodes=(node,)) for run_id in run_ids)
+    deadline = time.perf_counter() + PATIENCE
+    while await _count_known(database, run_ids) < count:
+        if time.perf_counter() > deadline:
+            raise RunsLostError(f"not all of {count} runs were recorded in {PATIENCE:.0f} s")
+        await asyncio.sleep(POLL_SECONDS)
     return run_ids
 
 
-async def _publish(publisher: Publisher, run_ids: Sequence[UUID], load: Load) -> None:
+async def _count_known(database: Database, run_ids: Sequence[UUID]) -> int:
+    async with database.transaction() as connection:
+        return await connection.fetchval(_KNOWN, run_ids)
+
+
+async def _publish(publisher: Publisher, run_ids: Sequence[UUID], load: StreamLoad) -> None:
     started = time.perf_counter()
     for number in range(load.events):
         await asyncio.sleep(max(0.0, started + number / load.rate - time.perf_counter()))
@@ -138,34 +157,32 @@ async def _publish(publisher: Publisher, run_ids: Sequence[UUID], load: Load) ->
         publisher.publish_transient(piece)
 
 
-async def measure(settings: Settings, url: str, pid: int, load: Load) -> tuple[str, ...]:
-    """Return a row of the table of results."""
+async def _row_of(settings: Settings, url: str, pid: int, load: StreamLoad) -> tuple[str, ...]:
+    """Measure a load; return its row."""
     gateway = psutil.Process(pid)
-    async with open_publisher(settings.require("amqp_url"), app_id="bench", patience=30) as publisher:
-        run_ids = await _start_runs(publisher, load.runs)
+    async with (
+        open_publisher(settings.require("amqp_url"), app_id="bench", patience=30) as publisher,
+        open_history(settings) as database,
+    ):
+        run_ids = await _start_runs(publisher, database, load.runs)
         before = gateway.memory_info().rss
         streams = Streams(url, gateway.environ()["WEFT_API_KEY"])
         async with streams.watching([run_ids[number % load.runs] for number in range(load.streams)]):
             opened = gateway.memory_info().rss
-            cpu, started = _cpu(gateway), time.perf_counter()
+            cpu, started = cpu_of(gateway), time.perf_counter()
             await _publish(publisher, run_ids, load)
             expected = load.events * load.streams // load.runs
             try:
                 await streams.told(expected)
             except TimeoutError:
-                sys.stderr.write("not all events arrived\n")
+                say("not all events arrived")
             seconds = time.perf_counter() - started
-            used = _cpu(gateway) - cpu
+            used = cpu_of(gateway) - cpu
     return _row(load, streams.delays, expected, before=before, opened=opened, cpu=used / seconds)
 
 
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
-
-
 def _row(
-    load: Load, delays: Sequence[float], expected: int, *, before: int, opened: int, cpu: float
+    load: StreamLoad, delays: Sequence[float], expected: int, *, before: int, opened: int, cpu: float
 ) -> tuple[str, ...]:
     per_hundred = (opened - before) / MIB / load.streams * 100
     return (
@@ -182,43 +199,36 @@ def _row(
     )
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--streams", type=int, default=1_000)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--output", type=Path, help="a file for the report; else stdout")
-    return parser.parse_args()
-
-
 def _address(server: Server) -> str:
     """Return where a service answers, as its log says."""
     entries = (json.loads(line) for line in server.log.read_text().splitlines())
     return next(entry["address"] for entry in entries if entry["event"] == "ready")
 
 
-def main() -> None:
-    """Measure: many streams of many runs, many streams of one run, and few streams for comparison."""
-    options = _arguments()
-    few, many = 10, options.streams
+def _measure(resources: ExitStack, folder: Path, *, streams: int, seconds: float) -> str:
+    """Measure few streams for comparison, many streams of many runs, and many streams of one run."""
+    few = min(FEW, streams)
     loads = (
-        Load(few, few, 20, options.seconds),
-        Load(many, many, 200, options.seconds),
-        Load(many, 1, 1, options.seconds),
+        StreamLoad(few, few, 20, seconds),
+        StreamLoad(streams, streams, 200, seconds),
+        StreamLoad(streams, 1, 1, seconds),
     )
-    machine = describe_machine()
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as resources:
-        settings = start_stack(resources, Path(folder))
-        servers = start_services(
-            resources, settings, {name: [name] for name in ("run_tracker", "gateway")}, folder=Path(folder) / "services"
-        )
-        url = _address(servers["gateway"])
-        rows = [uvloop.run(measure(settings, url, servers["gateway"].process.pid, load)) for load in loads]
-    table = "\n".join(to_table(COLUMNS, rows))
-    report = f"{' '.join(['python -m benchmarks.streams', *sys.argv[1:]])}\n\n{machine}\n\n{table}\n"
-    if options.output:
-        options.output.write_text(report)
-    sys.stdout.write(report)
+    settings = start_stack(resources, folder)
+    services = {name: [name] for name in ("run_tracker", "gateway")}
+    gateway = start_services(resources, settings, services, folder=folder / "logs")["gateway"]
+    rows = [uvloop.run(_row_of(settings, _address(gateway), gateway.process.pid, load)) for load in loads]
+    return "\n".join([*to_table(COLUMNS, rows), ""])
+
+
+def main() -> int:
+    """Measure, and print the report."""
+    parser = new_parser("streams", __doc__)
+    parser.add_argument("--streams", type=positive, default=1_000, help="streams at once (default 1,000)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for how long events are published (default 20)")
+    options = parser.parse_args()
+    measure = partial(_measure, streams=options.streams, seconds=options.seconds)
+    return run_command(measure, head=head_of_report("streams"), output=options.output)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

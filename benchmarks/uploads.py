@@ -1,20 +1,18 @@
 """`python -m benchmarks.uploads`: many large uploads at once, and the memory of the gateway that takes them.
 
-Exit codes: 0 measured, 1 an upload was refused, 69 something that is needed cannot be had, 130 interrupted.
+Exit codes as those of `benchmarks.run`; 1 is that an upload was refused.
 """
 
-import argparse
 import asyncio
 import io
 import secrets
-import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -22,28 +20,19 @@ import httpx2
 import psutil
 from PIL import Image
 
-from benchmarks.command import EXIT_INTERRUPTED, EXIT_LOST, leave, start_stack
-from benchmarks.machine import describe_machine
+from benchmarks.command import head_of_report, new_parser, positive, run_command, start_stack
+from benchmarks.measures import MIB, RunsLostError, to_table
 from benchmarks.processes import start_services
-from benchmarks.report import to_table
-from shared.contracts.errors import WeftError
 from shared.contracts.values import MAX_PICTURE_BYTES
-from shared.logs import configure_logs
-from shared.service import EXIT_UNAVAILABLE
 
 PATIENCE = 900.0  # seconds
 PIECE_BYTES = 64 * 1024
 SAMPLE_SECONDS = 0.05
-SIDES = {"PNG": 2950, "JPEG": 5350}  # of pictures of noise, which are a little smaller than the limit
-MEBIBYTE = 1024 * 1024
-
-
-class UploadRefusedError(Exception):
-    """An upload was not taken."""
+WIDTHS = {"PNG": 2950, "JPEG": 5350}  # of square pictures of noise, which are a little smaller than the limit
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class UploadsMeasured:
     """What a round took: seconds, and bytes of memory before it and at its peak, child processes included."""
 
     seconds: float
@@ -51,7 +40,7 @@ class Measured:
     peak: int
 
 
-class Memory:
+class MemoryWatch:
     """Watches the resident memory of a process and of its children from a thread."""
 
     def __init__(self, pid: int) -> None:
@@ -81,7 +70,7 @@ class Memory:
 
 def picture(form: str) -> bytes:
     """Return a picture of noise, as large as is allowed: decoded, it takes tens of megabytes."""
-    side = SIDES[form]
+    side = WIDTHS[form]
     buffer = io.BytesIO()
     noise = Image.frombytes("RGB", (side, side), secrets.token_bytes(side * side * 3))
     noise.save(buffer, form, **({"quality": 90} if form == "JPEG" else {"compress_level": 1}))
@@ -118,32 +107,32 @@ async def _upload_all(url: str, key: str, pictures: Sequence[bytes], count: int)
             body = _form(data) if is_form else _pieces(data)
             answer = await client.post("/api/uploads", content=body, headers={"Content-Type": kind})
             if not answer.is_success:
-                raise UploadRefusedError(answer.text)
+                raise RunsLostError(f"an upload was refused: {answer.text}")
 
         await asyncio.gather(*map(upload, range(count)))
 
 
-def _round(url: str, key: str, pid: int, pictures: Sequence[bytes], count: int) -> Measured:
-    with Memory(pid) as memory:
+def _round(url: str, key: str, pid: int, pictures: Sequence[bytes], count: int) -> UploadsMeasured:
+    with MemoryWatch(pid) as memory:
         started = time.perf_counter()
         asyncio.run(_upload_all(url, key, pictures, count))
         seconds = time.perf_counter() - started
-    return Measured(seconds, memory.before, memory.peak)
+    return UploadsMeasured(seconds, memory.before, memory.peak)
 
 
-def _row(measured: Measured, size: int) -> list[str]:
-    memory = (f"{amount / MEBIBYTE:.0f}" for amount in (measured.before, measured.peak))
-    return [f"{measured.seconds:.1f}", f"{size / MEBIBYTE / measured.seconds:.0f}", *memory]
+def _row(measured: UploadsMeasured, size: int) -> list[str]:
+    memory = (f"{amount / MIB:.0f}" for amount in (measured.before, measured.peak))
+    return [f"{measured.seconds:.1f}", f"{size / MIB / measured.seconds:.0f}", *memory]
 
 
-def _measure(resources: ExitStack, folder: Path, count: int, rounds: int) -> str:
+def _measure(resources: ExitStack, folder: Path, *, count: int, rounds: int) -> str:
     settings = start_stack(resources, folder)
-    server = start_services(resources, settings, {"gateway": ["gateway"]}, folder=folder / "weft")["gateway"]
-    pictures = [picture(form) for form in SIDES]
+    server = start_services(resources, settings, {"gateway": ["gateway"]}, folder=folder / "logs")["gateway"]
+    pictures = [picture(form) for form in WIDTHS]
     size = sum(len(pictures[number % len(pictures)]) for number in range(count))
     pid, (url, key) = server.process.pid, _door(server.process.pid)
     rows = [_row(_round(url, key, pid, pictures, count), size) for _ in range(rounds)]
-    sizes = ", ".join(f"{form} of {len(data) / MEBIBYTE:.1f} MiB" for form, data in zip(SIDES, pictures, strict=True))
+    sizes = ", ".join(f"{form} of {len(data) / MIB:.1f} MiB" for form, data in zip(WIDTHS, pictures, strict=True))
     header = ["seconds", "MiB/s", "gateway's MiB before", "at the peak"]
     return f"{count} uploads at once ({sizes}), half of them as forms.\n\n" + "\n".join([*to_table(header, rows), ""])
 
@@ -156,29 +145,12 @@ def _door(pid: int) -> tuple[str, str]:
 
 def main() -> int:
     """Measure, and print the report."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.uploads", description=__doc__)
-    parser.add_argument("--uploads", type=int, default=100, help="uploads at once (default 100)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds (default 3)")
-    parser.add_argument("--output", type=Path, help="write the report to this file, too")
+    parser = new_parser("uploads", __doc__)
+    parser.add_argument("--uploads", type=positive, default=100, help="uploads at once (default 100)")
+    parser.add_argument("--rounds", type=positive, default=3, help="rounds (default 3)")
     options = parser.parse_args()
-    configure_logs("benchmark", log_format="console", level="WARNING")
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        with tempfile.TemporaryDirectory(prefix="weft-benchmark-") as folder, ExitStack() as resources:
-            report = _measure(resources, Path(folder), options.uploads, options.rounds)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except UploadRefusedError as err:
-        print(f"refused: {err}", file=sys.stderr)
-        return EXIT_LOST
-    except WeftError as err:
-        print(f"{err.code}: {err}", file=sys.stderr)
-        return EXIT_UNAVAILABLE
-    report = f"`python -m benchmarks.uploads`\n\n{describe_machine()}.\n\n{report}"
-    if options.output:
-        options.output.write_text(report)
-    print(report)
-    return 0
+    measure = partial(_measure, count=options.uploads, rounds=options.rounds)
+    return run_command(measure, head=head_of_report("uploads"), output=options.output)
 
 
 if __name__ == "__main__":

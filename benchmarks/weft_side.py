@@ -17,7 +17,6 @@ from benchmarks.weft_client import WeftClient, open_client, wait_for_history
 from shared.contracts.graph import WorkflowGraph, read_graph
 from shared.contracts.run_options import MAX_IN_FLIGHT
 from shared.database import Database, connect_database
-from shared.embedded.processes import Server
 from shared.settings import Settings
 from shared.worker.backlog import MARGIN
 
@@ -49,9 +48,7 @@ class WeftSide:
 
     def start(self, resources: ExitStack, servers: Servers, folder: Path) -> RunningSide:
         """Start the services; return when all are ready, and take jobs as they do most of the time."""
-        start_services(resources, servers.settings, self._services, folder=folder)
-        # Of jobs that may be older than they are, workers ask whether they are still waited for.
-        time.sleep(MARGIN.total_seconds())
+        start_settled(resources, servers.settings, self._services, folder)
         runner = resources.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         connections = AsyncExitStack()
         client = runner.run(connections.enter_async_context(open_client(servers.settings.require("amqp_url"))))
@@ -81,9 +78,15 @@ class RunningWeft:
         return Batch(seconds, seconds + more)
 
 
-def start_weft(resources: ExitStack, settings: Settings, folder: Path) -> dict[str, Server]:
-    """Start orchestrator, run tracker and two workers; return them when all are ready."""
-    return start_services(resources, settings, {**SERVICES, **WORKERS}, folder=folder)
+def start_settled(
+    resources: ExitStack, settings: Settings, services: Mapping[str, Sequence[str]], folder: Path
+) -> None:
+    """Start services; return when they take jobs as they do most of the time.
+
+    For a while after their start, workers ask of each job whether it is still waited for: it may be older than they.
+    """
+    start_services(resources, settings, services, folder=folder)
+    time.sleep(MARGIN.total_seconds())
 
 
 def open_history(settings: Settings) -> AbstractAsyncContextManager[Database]:

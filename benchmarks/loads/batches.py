@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.measures import Measured
-from benchmarks.peers.registry import BARE
+from benchmarks.peers.registry import BARE, BARE_TOGETHER
 from benchmarks.shapes import Shape, chain, sample, wide
 from benchmarks.sides import RunningSide, Side
 from benchmarks.spending import Meter
 from benchmarks.weft_side import WeftSide
 
-LEAST = 3  # batches of a side that is given fewer, so that there is a median
+LEAST = 3  # batches, and runs to warm up, of a side that is given fewer: so that there is a median, and nobody is cold
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,6 @@ def batch_loads(counts: Counts) -> Sequence[Load]:
             f"{counts.many} chains of {counts.length:,} at once",
             chain(counts.length),
             counts.many,
-            sides=frozenset({WeftSide.name, BARE.name}),  # others take minutes for them
+            sides=frozenset({WeftSide.name, BARE.name, BARE_TOGETHER.name}),  # others take minutes for them
         ),
     )

@@ -6,8 +6,6 @@ decoding processes as they have; no broker, no journal, no history, no ledger of
 
 import asyncio
 import io
-import sys
-import threading
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -19,9 +17,9 @@ from uuid import uuid4
 import uvloop
 
 from benchmarks.crop_sides import photo
-from benchmarks.llm import EveryCall
+from benchmarks.llm import EveryCall, start_model
 from benchmarks.measures import PATIENCE, RunsLostError
-from benchmarks.processes import START_SECONDS, start, start_services
+from benchmarks.processes import start_services
 from benchmarks.shapes import sample
 from benchmarks.weft_client import WeftClient, open_client
 from benchmarks.weft_side import SERVICES, graph
@@ -38,7 +36,6 @@ from shared.contracts.graph import WorkflowGraph
 from shared.contracts.node_types import REGISTRY
 from shared.contracts.values import AssetRef, ImageValue, Value
 from shared.decoding import DecoderPool, Limits
-from shared.embedded.processes import accepts_connections, free_port
 from shared.images import QUALITY, inspect
 from shared.settings import Settings
 from shared.worker import Job, Succeeded
@@ -64,26 +61,26 @@ def measure_bodies(settings: Settings, folder: Path, *, runs: int, rounds: int) 
     """Do the runs in turn with Weft and without, so many times. Raises RunsLostError."""
     with ExitStack() as resources:
         folder.mkdir(parents=True, exist_ok=True)
-        model_url = _start_model(resources, folder)
+        model_url, _ = start_model(resources, folder / "model")
         start_services(resources, settings, {**SERVICES, **WORKERS}, folder=folder, model_url=model_url)
         return uvloop.run(_measure(settings, model_url, runs, rounds))
 
 
-def _start_model(resources: ExitStack, folder: Path) -> str:
-    """Start an offline model server; return its base URL."""
-    port = free_port()
-    command = [sys.executable, "-m", "llm_worker.offline_model", "--port", str(port)]
-    server = start(resources, "model", command, log=folder / "model.log", env={})
-    server.wait_until(lambda: accepts_connections(port), timeout=START_SECONDS, cancelled=threading.Event())
-    return f"http://127.0.0.1:{port}/v1"
-
-
 async def _measure(settings: Settings, model_url: str, runs: int, rounds: int) -> Sequence[Both]:
     assets = AssetStore.from_url(settings.require("assets_url"))
-    graphs = [graph(sample(), picture, model=MODEL) for picture in await _pictures(assets)]
+    pictures = await _pictures(assets)
+    graphs = [graph(sample(), pictures[number % PHOTOS], model=MODEL) for number in range(runs)]
     async with open_client(settings.require("amqp_url")) as client, _bare(settings, model_url, assets) as bare:
-        both = [(await _run_weft(client, graphs, runs), await bare.run(graphs, runs)) for _ in range(rounds + 1)]
-    return [Both(*seconds) for seconds in both[1:]]  # the first was to warm up
+        both = [await _turn(client, bare, graphs, weft_first=bool(number % 2)) for number in range(rounds + 1)]
+    return both[1:]  # the first was to warm up
+
+
+async def _turn(client: WeftClient, bare: "BareBodies", graphs: Sequence[WorkflowGraph], *, weft_first: bool) -> Both:
+    if weft_first:
+        weft = await _run_weft(client, graphs)
+        return Both(weft, await bare.run(graphs))
+    seconds = await bare.run(graphs)
+    return Both(await _run_weft(client, graphs), seconds)
 
 
 async def _pictures(assets: AssetStore) -> Sequence[Mapping[str, Any]]:
@@ -97,9 +94,9 @@ async def _pictures(assets: AssetStore) -> Sequence[Mapping[str, Any]]:
     return references
 
 
-async def _run_weft(client: WeftClient, graphs: Sequence[WorkflowGraph], runs: int) -> float:
+async def _run_weft(client: WeftClient, graphs: Sequence[WorkflowGraph]) -> float:
     started = time.perf_counter()
-    await asyncio.gather(*(client.run(graph, runs // len(graphs)) for graph in graphs))
+    await asyncio.gather(*(client.run(graph, 1) for graph in graphs))
     return time.perf_counter() - started
 
 
@@ -114,11 +111,14 @@ class BareBodies:
             "llm": asyncio.Semaphore(settings.llm_concurrency),
         }
 
-    async def run(self, graphs: Sequence[WorkflowGraph], runs: int) -> float:
-        """Do runs at once; return the seconds until all have ended. Raises RunsLostError."""
+    async def run(self, graphs: Sequence[WorkflowGraph]) -> float:
+        """Do all at once; return the seconds until all have ended. Raises RunsLostError."""
         started = time.perf_counter()
-        async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(*(self._run(graph) for graph in graphs for _ in range(runs // len(graphs))))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(*map(self._run, graphs))
+        except TimeoutError as err:
+            raise RunsLostError(f"bare bodies: not all had ended after {PATIENCE:.0f} s") from err
         return time.perf_counter() - started
 
     async def _run(self, graph: WorkflowGraph) -> None:

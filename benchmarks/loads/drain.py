@@ -1,11 +1,14 @@
 """A backlog: runs are accepted while no worker is there; then workers come, and do them all.
 
-The jobs of all runs are in the queues when the workers come. Rates are those of results, over the first and the last
-tenth of them. Memory is that of the services that know of runs, before and after.
+The first jobs of all runs are in the queues when the workers come. Rates are those of results, in the first and in the
+last tenth of them. The first are crops for the most part, the last are answers alone; so the rate of crops is told as
+well, in their second and their last tenth, while both workers are busy. Memory is that of the services that know of
+runs, before and after.
 """
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -31,16 +34,25 @@ from shared.topology import RESULTS
 
 PATIENCE = 900.0  # seconds, for all runs; a limit for a broken system
 TENTH = 10
+CROP_WORKER = "crop_image_worker"  # as it tells its name to the broker
 _COUNT = "SELECT count(*) FROM orchestrator.run"
 
 
 @dataclass(frozen=True, slots=True)
-class Drained:
-    """Nodes per second at the start and at the end; bytes of each service before the workers came, and at the end."""
+class Rates:
+    """Nodes per second at the start and at the end."""
 
-    runs: int
     first: float
     last: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Rates of all nodes, and of crops alone; bytes of each service before the workers came, and at the end."""
+
+    runs: int
+    nodes: Rates
+    crops: Rates
     before: Mapping[str, int]
     after: Mapping[str, int]
 
@@ -68,12 +80,20 @@ async def _drain(
         ends = await _submit(client, database, sample(), runs)
         before = _memory(services)
         await asyncio.to_thread(start_workers)
+        await _wait_until_completed(ends)
+    every = sorted(moment for of_worker in moments.values() for moment in of_worker)
+    nodes, crops = _rates(every, before_it=0), _rates(moments[CROP_WORKER], before_it=1)
+    return Drained(runs, nodes, crops, before=before, after=_memory(services))
+
+
+async def _wait_until_completed(ends: "Sequence[asyncio.Future[RunStatus]]") -> None:
+    try:
         async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(*ends)
-    tenth = len(moments) // TENTH
-    return Drained(
-        runs, _rate(moments[: tenth + 1]), _rate(moments[-tenth - 1 :]), before=before, after=_memory(services)
-    )
+            statuses = set(await asyncio.gather(*ends))
+    except TimeoutError as err:
+        raise RunsLostError(f"Weft: {len(ends)} runs had not all ended after {PATIENCE:.0f} s") from err
+    if statuses != {RunStatus.COMPLETED}:
+        raise RunsLostError(f"Weft: runs ended as {sorted(statuses)}")
 
 
 async def _submit(
@@ -96,12 +116,12 @@ async def _count(database: Database) -> int:
 
 
 @asynccontextmanager
-async def _results(url: str) -> AsyncGenerator[Sequence[float]]:
-    """Yield the moments at which results came, which grow while the context lasts."""
-    moments: list[float] = []
+async def _results(url: str) -> AsyncGenerator[Mapping[str, Sequence[float]]]:
+    """Yield the moments at which results came, by the worker's name; they grow while the context lasts."""
+    moments = defaultdict[str, list[float]](list)
 
     async def take(incoming: AbstractIncomingMessage) -> None:
-        moments.extend([time.perf_counter()] * _count_succeeded(incoming))
+        moments[incoming.app_id or ""] += [time.perf_counter()] * _count_succeeded(incoming)
 
     async with connect(url, name="benchmark results", patience=PATIENCE) as connection:
         queue = await (await connection.channel()).declare_queue(exclusive=True)
@@ -116,6 +136,12 @@ def _count_succeeded(incoming: AbstractIncomingMessage) -> int:
         [entry.kind for entry, _ in unbundle(incoming.body)] if incoming.type == Bundle.kind_name() else [incoming.type]
     )
     return kinds.count(NodeSucceeded.kind_name())
+
+
+def _rates(moments: Sequence[float], *, before_it: int) -> Rates:
+    """Return the rates of one tenth of all, before which there were so many, and of the last tenth."""
+    tenth = len(moments) // TENTH
+    return Rates(_rate(moments[before_it * tenth : (before_it + 1) * tenth + 1]), _rate(moments[-tenth - 1 :]))
 
 
 def _rate(moments: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""The queues of the floor: publishing with confirms, consuming with an acknowledgement once a message is handled."""
+"""The queues of the floor: publishing with confirms, consuming with acknowledgements of what has been handled."""
 
 import asyncio
 import json
@@ -20,12 +20,43 @@ QUORUM: Arguments = {"x-queue-type": "quorum"}
 Handle = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class Broker:
-    """A channel to publish on and one to consume from, on connections of their own; each queue has its own exchange."""
+class _Cumulative:
+    """Acknowledges what was handled in one moment together, up to the first message that was not."""
 
-    def __init__(self, publishing: AbstractChannel, consuming: AbstractChannel) -> None:
+    def __init__(self, channel: AbstractChannel) -> None:
+        self._channel = channel
+        self._handled: set[int] = set()
+        self._up_to = 0
+        self._writing: asyncio.Task[None] | None = None
+
+    async def acknowledge(self, delivery: AbstractIncomingMessage) -> None:
+        """Note a delivery that was handled; others of this moment may still follow."""
+        assert delivery.delivery_tag is not None
+        self._handled.add(delivery.delivery_tag)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        self._writing = None
+        before = self._up_to
+        while self._up_to + 1 in self._handled:
+            self._up_to += 1
+            self._handled.remove(self._up_to)
+        if self._up_to > before:
+            await (await self._channel.get_underlay_channel()).basic_ack(self._up_to, multiple=True)
+
+
+class Broker:
+    """A channel to publish on and one to consume from, on connections of their own; each queue has its own exchange.
+
+    What is handled `together` is acknowledged together, else each message by itself.
+    """
+
+    def __init__(self, publishing: AbstractChannel, consuming: AbstractChannel, *, together: bool) -> None:
         self._publishing = publishing
         self._consuming = consuming
+        # One for all queues: delivery tags are the channel's.
+        self._acknowledge = _Cumulative(consuming).acknowledge if together else _acknowledge
         self._background: set[asyncio.Task[None]] = set()
 
     async def publish(self, queue: str, **body: object) -> None:
@@ -40,11 +71,11 @@ class Broker:
         await exchange.publish(message, routing_key="")
 
     async def consume(self, queue: str, handle: Handle, *, prefetch: int) -> None:
-        """Handle what comes, as many messages at a time as are prefetched; acknowledge each once it is handled."""
+        """Handle what comes, as many messages at a time as are prefetched; acknowledge what is handled."""
 
         async def take(delivery: AbstractIncomingMessage) -> None:
             await handle(json.loads(delivery.body))
-            await delivery.ack()
+            await self._acknowledge(delivery)
 
         async def receive(delivery: AbstractIncomingMessage) -> None:
             self._in_background(take(delivery))
@@ -65,15 +96,19 @@ class Broker:
         task.add_done_callback(self._background.discard)
 
 
+async def _acknowledge(delivery: AbstractIncomingMessage) -> None:
+    await delivery.ack()
+
+
 def _name(queue: str) -> str:
     return f"benchmark.bare.{queue}"
 
 
 @asynccontextmanager
-async def open_broker() -> AsyncGenerator[Broker]:
+async def open_broker(*, together: bool = False) -> AsyncGenerator[Broker]:
     """Yield the broker, where all queues are."""
     url = os.environ[BROKER_URL]
     async with await aio_pika.connect(url) as publishing, await aio_pika.connect(url) as consuming:
-        broker = Broker(await publishing.channel(), await consuming.channel())
+        broker = Broker(await publishing.channel(), await consuming.channel(), together=together)
         await broker.declare()
         yield broker

@@ -25,7 +25,8 @@ class Peer:
     """A peer: what its processes are started with, each by the arguments of its Python.
 
     `packages` are those whose versions are told; `shapes` those workflows that it can be asked for; `divisor` is by how
-    much fewer its runs are than the others'. `python` returns the interpreter that has its packages;
+    much fewer its runs are than the others', and it has a `database` if it keeps its runs in the PostgreSQL of all.
+    `python` returns the interpreter that has its packages;
     `patience` is in seconds, until its client is there. In `variables`,
     `{folder}` stands for the folder of its logs, and `{port}` for the port of a server of its own.
     """
@@ -37,6 +38,7 @@ class Peer:
     setup: str
     shapes: Collection[str] = ("sample",)
     divisor: int = 1
+    database: bool = False
     python: Callable[[], Path] = lambda: Path(sys.executable)
     patience: float = START_SECONDS
     variables: Mapping[str, str] = field(default_factory=dict[str, str])

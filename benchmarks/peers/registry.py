@@ -3,26 +3,38 @@
 Each has two processes that do jobs, like Weft: on the two cores that this is made for, more would only take turns.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from benchmarks.peers.driven import Peer
 from benchmarks.peers.environments import own_environment
 
+_BARE = "benchmarks.peers.bare"
 BARE = Peer(
     name="bare",
-    client="benchmarks.peers.bare",
+    client=_BARE,
     workers={
-        "coordinator": ["-m", "benchmarks.peers.bare", "coordinator"],
-        "worker 1": ["-m", "benchmarks.peers.bare", "worker"],
-        "worker 2": ["-m", "benchmarks.peers.bare", "worker"],
+        "coordinator": ["-m", _BARE, "coordinator"],
+        "worker 1": ["-m", _BARE, "worker"],
+        "worker 2": ["-m", _BARE, "worker"],
     },
     packages=("aio-pika",),
     setup=(
         "the floor: a start, a job and a result for each node that a worker does, and an end, over quorum queues,"
         " persistent, confirmed, acknowledged after what follows is confirmed; a coordinator that counts in memory what"
-        " came back; two workers, 64 jobs in hand each; no events, no journal, no history"
+        " came back; two workers, 64 jobs in hand each; no events, no journal, no history; Python's collector of cycles"
+        " set as in Weft's services"
     ),
     shapes=("sample", "wide", "chain"),
+)
+BARE_TOGETHER = replace(
+    BARE,
+    name="bare, together",
+    workers={role: [*arguments, "together"] for role, arguments in BARE.workers.items()},
+    setup=(
+        "the same floor with what makes Weft's messages cheaper: up to 20 results in a message, where they come while"
+        " one is on its way, and cumulative acknowledgements"
+    ),
 )
 CELERY = Peer(
     name="Celery",
@@ -49,6 +61,7 @@ DBOS = Peer(
         " processes (`worker_concurrency` 64, polled every 0.1 s instead of every second); a single run is started in"
         " the client's own process, without the queue; a database of its own on the same PostgreSQL"
     ),
+    database=True,
 )
 TASKIQ = Peer(
     name="Taskiq",
@@ -95,7 +108,7 @@ PREFECT = Peer(
     setup=(
         "a background task (`delay`) whose nodes are async tasks, on two task workers (`serve`); one server with"
         " SQLite, its default (on PostgreSQL it needs `pg_trgm`, which the one here lacks); no logs to the server;"
-        " a fiftieth of the runs"
+        " a fiftieth of the runs, so that its p95 of three single runs is the longest of them"
     ),
     divisor=50,
     patience=180.0,
@@ -108,4 +121,4 @@ PREFECT = Peer(
         "PREFECT_LOGGING_LEVEL": "WARNING",
     },
 )
-PEERS = (BARE, CELERY, DBOS, TASKIQ, DRAMATIQ, PREFECT)
+PEERS = (BARE, BARE_TOGETHER, CELERY, DBOS, TASKIQ, DRAMATIQ, PREFECT)
