@@ -18,7 +18,7 @@ from shared.messaging.publisher import open_publisher
 from shared.topology import RESULTS_QUEUE, worker_address
 from shared.worker.results import Results
 
-GIVEN_UP_SECONDS = 6.0  # after which a connection with heartbeats of a second is given up: three times two of them
+GIVEN_UP_SECONDS = 6.0  # until a connection with heartbeats of a second is given up: three times a second more
 PUBLISHERS = 16
 MISSING = "test.missing"
 
