@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import aio_pika
 import pytest
@@ -22,9 +23,12 @@ from tests.integration.dead_jobs import (
 from tests.integration.gateway_client import messages_in, problem, until
 from tests.integration.gateway_fixtures import gateway_process
 
+from shared.contracts.bundles import Bundle, bundled
 from shared.contracts.dead_letters import DeadLetterPage
+from shared.contracts.events import NodeSucceeded
+from shared.contracts.values import TextValue
 from shared.messaging.dead_letters import open_dead_queue
-from shared.topology import COMMANDS_QUEUE, JOBS, RUNS
+from shared.topology import COMMANDS_QUEUE, JOBS, RESULTS_QUEUE, RUNS
 
 POISON = b"\xff no job"
 
@@ -133,6 +137,23 @@ async def test_another_message_goes_back_to_where_it_died(client, stack, channel
     assert await outcomes(client, "replay", all=True) == ["republished"]
     again = await commands.get()
     assert (again.body, again.message_id, again.type, "x-death" in again.headers) == (b"{}", "odd", "run.start", False)
+    await again.ack()
+
+
+async def test_a_bundle_names_the_runs_that_it_tells_of(client, stack, channel, worker_publisher):
+    told, output = datetime.now(UTC), TextValue(text="")
+    results = [NodeSucceeded(run_id=uuid4(), node_id="ask", node_type="llm", at=told, output=output) for _ in range(2)]
+    await worker_publisher.publish_all(bundled(results, {}))
+    queue = await channel.declare_queue(RESULTS_QUEUE, passive=True)
+    await (await queue.get()).reject(requeue=False)
+    (letter,) = await dead_letters(client, 1)
+    runs = [str(result.run_id) for result in results]
+    assert (letter["readable"], letter["runIds"], "runId" in letter) == (True, runs, False)
+    for run, found in ((runs[1], 1), (str(uuid4()), 0)):
+        assert len((await client.get(DEAD, params={"runId": run})).json()["letters"]) == found
+    assert await outcomes(client, "replay", all=True) == ["republished"]
+    again = await queue.get()
+    assert (again.content_type, again.type) == ("application/jsonl", Bundle.kind_name())
     await again.ack()
 
 

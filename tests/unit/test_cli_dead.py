@@ -53,7 +53,17 @@ POISON = DeadLetter(
     code="rejected",
     bytes=3,
 )
-PAGE = DeadLetterPage(letters=(JOB, POISON), total=1_002, next_cursor="abc")
+BUNDLE = DeadLetter(
+    id=16 * "c",
+    queue="dead.orchestrator.results",
+    kind="events",
+    run_ids=(UUID(int=1), UUID(int=2)),
+    died_at=AT,
+    reason="rejected",
+    code="rejected",
+    bytes=700,
+)
+PAGE = DeadLetterPage(letters=(JOB, POISON, BUNDLE), total=1_002, next_cursor="abc")
 DONE = LetterResult(id=JOB.id, outcome=LetterOutcome.RESUMED, run_id=UUID(int=1), node_id="ask", resumed_as=UUID(int=2))
 FAILED = LetterResult(id=POISON.id, outcome=LetterOutcome.FAILED, problem=CRASHED)
 
@@ -106,7 +116,7 @@ def test_dead_letters_are_shown_to_people(width, snapshot):
 
 
 @pytest.mark.parametrize("width", [80, 120])
-@pytest.mark.parametrize("letter", [JOB, POISON], ids=["job", "poison"])
+@pytest.mark.parametrize("letter", [JOB, POISON, BUNDLE], ids=["job", "poison", "bundle"])
 def test_a_dead_letter_is_shown_to_people(letter, width, snapshot):
     assert rendered(letter_details(letter), width) == snapshot
 
@@ -145,7 +155,11 @@ def test_one_is_shown_with_its_body(gateway, capsys):
 
 def test_all_pages_are_exported_a_line_each(gateway, capsys):
     assert run_command(["dead", "export", "--queue", "dead.jobs.llm"]) == ExitCode.OK
-    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [JOB.id, POISON.id] * 2
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [
+        JOB.id,
+        POISON.id,
+        BUNDLE.id,
+    ] * 2
     assert [body.get("cursor") for _, body in gateway.asked] == [None, "abc"]
 
 

@@ -67,6 +67,11 @@ def test_a_letter_is_meant_if_it_meets_all_that_is_asked_for(criteria, meant):
     assert Wanted(DeadLetterFilter(**criteria)).matches(told) is meant
 
 
+def test_a_bundle_is_meant_by_each_run_that_it_tells_of():
+    bundle = letter(run_id=None, run_ids=[RUN, UUID(int=2)], node_id=None, node_type=None, attempt=None)
+    assert [Wanted(DeadLetterFilter(run_id=UUID(int=run))).matches(bundle) for run in (1, 2, 3)] == [True, True, False]
+
+
 def test_a_letter_is_meant_by_its_id():
     assert Wanted(ids=frozenset({f"{1:016x}"})).matches(letter(1))
     assert not Wanted(ids=frozenset({f"{1:016x}"})).matches(letter(2))

@@ -34,6 +34,7 @@ def letter(number=1, node_id: str | None = "ask", queue="dead.jobs.llm"):
         content_type="application/json",
         message_id=None,
         run_id=RUN if node_id else None,
+        told_of=(),
         node_id=node_id,
         attempt=1,
         death=Death(),

@@ -64,9 +64,15 @@ def _row(letter: DeadLetter) -> dict[str, str]:
         "died": letter.died_at.strftime("%m-%d %H:%M:%S"),
         "dead": letter.queue.removeprefix("dead."),
         "code": letter.code,
-        "run": str(letter.run_id or ""),
+        "run": _run(letter),
         "node": letter.node_id or ("" if letter.readable else "unreadable"),
     }
+
+
+def _run(letter: DeadLetter) -> str:
+    if len(letter.run_ids) > 1:
+        return f"{len(letter.run_ids)} runs"
+    return str(letter.run_id or next(iter(letter.run_ids), ""))
 
 
 def _facts(letter: DeadLetter) -> Iterator[tuple[str, str]]:
@@ -75,6 +81,7 @@ def _facts(letter: DeadLetter) -> Iterator[tuple[str, str]]:
         "queue": letter.queue,
         "kind": letter.kind,
         "run": letter.run_id and f"{letter.run_id} ({letter.run_status or 'not known'})",
+        "runs": ", ".join(map(str, letter.run_ids)),
         "owner": letter.owner,
         "node": letter.node_id and f"{letter.node_id} ({letter.node_status or 'not known'})",
         "attempt": letter.attempt,

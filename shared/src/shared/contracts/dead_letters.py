@@ -53,9 +53,9 @@ class DeadLetter(Contract):
 
     `reason` is why the broker moved it from the queue `died_in` to its dead-letter `queue` (`rejected`,
     `delivery_limit`, `expired`), `deaths` how often it was moved. `code` is that of the `error` of its attempt, as the
-    run tracker knows it, else the reason. `kind` is the message's; one that is not `readable` has no run. Bytes are
-    those of its body, which with headers and address is only told where it is asked for: as text, or in base64 where it
-    is none.
+    run tracker knows it, else the reason. `kind` is the message's; one that is not `readable` has no run, and a bundle
+    tells of several, `run_ids`. Bytes are those of its body, which with headers and address is only told where it is
+    asked for: as text, or in base64 where it is none.
     """
 
     id: LetterId
@@ -64,6 +64,7 @@ class DeadLetter(Contract):
     message_id: str | None = None
     readable: bool = True
     run_id: UUID | None = None
+    run_ids: tuple[UUID, ...] = ()
     node_id: str | None = None
     node_type: str | None = None
     attempt: int | None = None

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 
 from shared import topology
 from shared.contracts.base import Contract
+from shared.contracts.bundles import Bundle, unbundle
 from shared.contracts.cursors import MAX_POSITION
 from shared.contracts.node_types import WORKER_TYPES
 from shared.messaging.connection import CONNECT_TIMEOUT
@@ -65,7 +66,10 @@ class Death:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter in hand. `run_id` is None where it cannot be read; `node_type` is set for jobs only."""
+    """A dead letter in hand: a message of a run, or a bundle, which tells of the runs `told_of`.
+
+    What cannot be read has neither. `node_type` is set for jobs only.
+    """
 
     id: str
     queue: str
@@ -74,6 +78,7 @@ class Letter:
     content_type: str | None
     message_id: str | None
     run_id: UUID | None
+    told_of: tuple[UUID, ...]
     node_id: str | None
     attempt: int | None
     death: Death
@@ -175,7 +180,8 @@ async def _wait_until_back(connection: AbstractConnection, name: str, count: int
 
 
 def _letter(queue: str, incoming: AbstractIncomingMessage) -> Letter:
-    death, head = _death(incoming.headers), _head(incoming.body)
+    is_bundle = incoming.content_type == Bundle.content_type
+    death, head = _death(incoming.headers), None if is_bundle else _head(incoming.body)
     assert incoming.delivery_tag is not None
     identity = incoming.message_id or sha256(incoming.body).hexdigest()
     return Letter(
@@ -186,6 +192,7 @@ def _letter(queue: str, incoming: AbstractIncomingMessage) -> Letter:
         content_type=incoming.content_type,
         message_id=incoming.message_id,
         run_id=head.run_id if head else None,
+        told_of=_told_of(incoming.body) if is_bundle else (),
         node_id=head.node_id if head else None,
         attempt=head.attempt if head else None,
         death=death,
@@ -199,6 +206,13 @@ def _head(body: bytes) -> _Head | None:
         return _Head.model_validate_json(body)
     except ValidationError:
         return None
+
+
+def _told_of(bundle: bytes) -> tuple[UUID, ...]:
+    try:
+        return tuple(dict.fromkeys(entry.run_id for entry, _ in unbundle(bundle)))
+    except ValueError:
+        return ()
 
 
 def _death(headers: Mapping[str, Any]) -> Death:

@@ -46,7 +46,7 @@ class Wanted:
             (self.ids is None or letter.id in self.ids)
             and asked.queue in (None, letter.queue)
             and asked.node_type in (None, letter.node_type)
-            and asked.run_id in (None, letter.run_id)
+            and (asked.run_id is None or asked.run_id in (letter.run_id, *letter.run_ids))
             and asked.code in (None, letter.code)
             and (asked.since is None or letter.died_at >= asked.since)
             and (asked.error is None or asked.error.casefold() in _told_error(letter).casefold())
