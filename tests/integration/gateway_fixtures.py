@@ -1,4 +1,4 @@
-"""The gateway as a process of its own, and a line to the broker or database that can be cut."""
+"""The gateway as a process of its own, also behind a line that can be cut."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx2
-from yarl import URL
+from tests.integration.line import line_to
 
 
 @dataclass
@@ -59,69 +59,6 @@ async def ready_address(logs):
         if entry["event"] == "ready":
             return entry["address"]
     raise AssertionError("the gateway ended before it was ready")
-
-
-class Line:
-    """A TCP line to a server, on a port of its own. Cut, it refuses; frozen, it says nothing."""
-
-    def __init__(self, target):
-        self.target = URL(target)
-        self.port = 0
-        self.server = None
-        self.writers = set()
-        self.flowing = asyncio.Event()
-        self.flowing.set()
-
-    @property
-    def url(self):
-        return str(self.target.with_host("127.0.0.1").with_port(self.port))
-
-    async def restore(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", self.port)
-        self.port = self.server.sockets[0].getsockname()[1]
-
-    async def cut(self):
-        assert self.server
-        self.server.close()
-        for writer in tuple(self.writers):
-            writer.transport.abort()
-        await self.server.wait_closed()
-
-    async def freeze(self):
-        self.flowing.clear()
-
-    async def thaw(self):
-        self.flowing.set()
-
-    async def serve(self, reader, writer):
-        there, back = await asyncio.open_connection(self.target.host, self.target.port)
-        self.writers |= {writer, back}
-        try:
-            await asyncio.gather(self.forward(reader, back), self.forward(there, writer))
-        except OSError:
-            pass  # cut
-        finally:
-            self.writers -= {writer, back}
-            writer.transport.abort()
-            back.transport.abort()
-
-    async def forward(self, reader, writer):
-        while data := await reader.read(65_536):
-            await self.flowing.wait()
-            writer.write(data)
-            await writer.drain()
-        writer.transport.abort()
-
-
-@asynccontextmanager
-async def line_to(target):
-    line = Line(target)
-    await line.restore()
-    try:
-        yield line
-    finally:
-        await line.thaw()
-        await line.cut()
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from tests.integration.relay import relay_to
+from tests.integration.line import line_to
 
 from shared.contracts.commands import NodeExecute
 from shared.contracts.node_types import REGISTRY
@@ -58,13 +58,13 @@ async def orchestrator(connection):
 
 @pytest.mark.parametrize("answers", range(ANSWERS))
 async def test_a_job_is_done_though_the_broker_does_not_say_whether_anybody_can_be_asked(stack, answers):
-    async with relay_to(stack.amqp_url) as (relay, url), connect(url, name="test", patience=5) as connection:
+    async with line_to(stack.amqp_url) as line, connect(line.url, name="test", patience=5) as connection:
         requests = await Requests.start(await connection.channel(), asker="test")
         backlog = Backlog(connection, requests)
-        relay.fall_silent(after=answers)
+        await line.freeze(after=answers)
         async with asyncio.timeout(5 * PATIENCE):
             assert await backlog.is_wanted(job(), datetime.now(UTC))
-        relay.cut()  # else the connection would wait for the broker to answer to its end
+        await line.cut()  # else the connection would wait for the broker to answer to its end
 
 
 @pytest.mark.usefixtures("orchestrator")
@@ -91,12 +91,13 @@ async def test_from_a_connections_loss_until_abandonments_are_heard_again_nothin
         def hears_nothing(self):
             told.put_nowait("deaf")
 
-    async with relay_to(stack.amqp_url) as (relay, url), connect(url, name="test", patience=5) as connection:
+    async with line_to(stack.amqp_url) as line, connect(line.url, name="test", patience=5) as connection:
         runner = JobRunner.__new__(JobRunner)  # no job comes
         subscriptions = Subscriptions(connection, REGISTRY["llm"], runner, concurrency=1)
         await subscriptions.start(Noting(connection, Unwanted()))
         assert told.get_nowait() == "hears"
-        relay.cut()
+        await line.cut()
+        await line.restore()
         async with asyncio.timeout(10):
             heard = [await told.get()]
             while heard[-1] != "hears":

@@ -23,7 +23,8 @@ from tests.integration.gateway_client import (
     watch,
     watching,
 )
-from tests.integration.gateway_fixtures import Line, environment, gateway_on_line, gateway_process
+from tests.integration.gateway_fixtures import environment, gateway_on_line, gateway_process
+from tests.integration.line import Line
 
 from crop_worker.main import create_service as crop_worker
 from gateway.tracker_client import TrackerClient

@@ -6,8 +6,9 @@ from itertools import pairwise
 from uuid import uuid4
 
 import pytest
-from tests.integration.gateway_fixtures import line_to
+from tests.integration.line import line_to
 
+from shared import topology
 from shared.contracts.bundles import Bundle, bundled
 from shared.contracts.events import NodeProgress, NodeSkipped, read_live_event
 from shared.messaging.connection import connect
@@ -162,3 +163,29 @@ async def test_what_the_stream_dropped_before_it_was_read_is_a_gap(stack, worker
         running.cancel()
     assert heard.gaps == 1
     await admin.queue_delete(LIVE_STREAM)  # lest later gateways read all that
+
+
+@pytest.mark.parametrize("count", [1, 5, 50])
+async def test_a_stream_that_was_made_anew_is_a_gap_and_its_events_are_told(stack, worker_publisher, admin, count):
+    heard = Heard()
+    before, after = [piece(number + 1) for number in range(count)], [piece(number) for number in (1, 2, 3)]
+    async with (
+        line_to(stack.amqp_url) as line,
+        connect(line.url, name="test", patience=5) as connection,
+    ):
+        feed = await EventFeed.open(connection, heard.take, heard.miss, history=0)
+        running = asyncio.create_task(feed.run())
+        await worker_publisher.publish_all(before)
+        await heard.of(before)
+        await line.cut()
+        await admin.queue_delete(LIVE_STREAM)
+        await topology.declare(admin)
+        await line.restore()
+        async with asyncio.timeout(20):
+            while not heard.gaps:  # at first nobody reads it yet; and times are in seconds
+                await worker_publisher.publish(piece(1))
+                await asyncio.sleep(0.1)
+        await worker_publisher.publish_all(after)
+        await heard.of(after)
+        running.cancel()
+    assert heard.gaps == 1

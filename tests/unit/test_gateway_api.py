@@ -1,6 +1,7 @@
 """The HTTP API without anything behind it: what is refused, how errors look, what is documented."""
 
 import io
+import json
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -8,16 +9,18 @@ import pytest
 from PIL import Image
 from tests.unit.gateway_app import client_of, new_dependencies, problem
 
-from gateway.body_limit import LINGER_BYTES, MAX_BODY_BYTES
+from gateway.body_limit import LINGER_BYTES, MAX_BODY_BYTES, MAX_UPLOAD_BYTES
 from gateway.views import WorkflowView
 from shared.assets import AssetStore
 from shared.contracts.errors import invalid, unavailable
+from shared.contracts.nesting import MAX_LEVELS
 from shared.contracts.node_types import REGISTRY
 from shared.contracts.queries import CostRow, CostsBy, CostsReply, RunView, WhyReply
 from shared.contracts.states import RunStatus
 from shared.contracts.values import MAX_PICTURE_BYTES, AssetRef
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+JSON = {"content-type": "application/json"}
 RUN_PATH = "/api/workflows/runs/00000000-0000-0000-0000-000000000001"
 
 
@@ -95,14 +98,31 @@ class Body:
             yield bytes(CHUNK)
 
 
-@pytest.mark.parametrize("headers", [{}, {"content-length": str(MAX_BODY_BYTES + 1)}])
-@pytest.mark.parametrize("path", ["/api/uploads", "/api/workflows"])
-async def test_reading_stops_after_the_limit(client, path, headers):
+@pytest.mark.parametrize("is_announced", [True, False])
+@pytest.mark.parametrize(
+    ("path", "limit", "code"),
+    [
+        ("/api/uploads", MAX_UPLOAD_BYTES, "file_too_large"),
+        ("/api/workflows", MAX_BODY_BYTES, "body_too_large"),
+    ],
+)
+async def test_reading_stops_after_the_limit(client, path, limit, code, is_announced):
     body = Body()
-    answer = await client.post(path, content=body, headers={"content-type": "application/json", **headers})
-    problem(answer, 413, "file_too_large")
+    headers = {"content-type": "application/json"} | ({"content-length": str(limit + 1)} if is_announced else {})
+    answer = await client.post(path, content=body, headers=headers)
+    problem(answer, 413, code)
     assert answer.headers["connection"] == "close"
-    assert body.sent <= MAX_BODY_BYTES + LINGER_BYTES + 2 * CHUNK
+    assert body.sent <= limit + LINGER_BYTES + 2 * CHUNK
+
+
+@pytest.mark.parametrize(
+    "body", [{"graph": {}}, {"graph": {"nodes": []}, "name": "x"}], ids=["to be read", "to be kept"]
+)
+@pytest.mark.parametrize("levels", [MAX_LEVELS + 1, 300, 100_000])
+async def test_json_that_is_nested_too_deeply_is_refused(client, body, levels):
+    deep = "[" * levels + "]" * levels
+    text = json.dumps(body)[:-1] + f', "x": {deep}}}'
+    problem(await client.post("/api/workflows", content=text, headers=JSON), 422, "invalid_request")
 
 
 async def test_a_full_asset_store_is_told_as_unavailable(client, assets, monkeypatch):

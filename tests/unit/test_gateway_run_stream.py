@@ -253,8 +253,25 @@ def test_the_log_finds_events_by_their_runs_workflow():
     workflow = UUID(int=7)
     taken = RunStarted(run_id=RUN, at=NOW, workflow_id=workflow, nodes=())
     log = Gateway(NODE_QUEUED, taken, STARTED, start=1).live.log
-    assert [event.position for event in log.after(workflow, 0)] == [2, 3]
+    assert [event.position for event in log.after(workflow, 0)] == [1, 2, 3]
     assert [event.position for event in log.after(RUN, 0)] == [1, 2, 3]
+
+
+def test_events_that_came_before_their_runs_workflow_was_known_are_in_their_places_and_leave_them(monkeypatch):
+    monkeypatch.setattr(event_log, "MAX_EVENTS", 4)
+    workflow, other = UUID(int=7), UUID(int=9)
+    gateway = Gateway(start=1)
+    gateway.tell(b"1")
+    gateway.tell(b"2", run_id=other)
+    gateway.tell(b"3")
+    log = gateway.live.log
+    log.belongs(other, workflow, None)
+    log.belongs(RUN, workflow, None)
+    log.belongs(RUN, workflow, None)
+    assert [event.body for event in log.after(workflow, 0)] == [b"1", b"2", b"3"]
+    for body in (b"4", b"5", b"6"):
+        gateway.tell(body)
+    assert [event.body for event in log.after(workflow, 0)] == [b"3", b"4", b"5", b"6"]
 
 
 def test_the_log_tells_apart_the_runs_of_owners_whose_workflows_have_the_same_id():

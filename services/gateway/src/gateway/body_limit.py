@@ -11,11 +11,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog import get_logger
 
-from gateway.problems import problem_response
+from gateway.problems import BodyTooLargeError, problem_response
+from shared.contracts.commands import MAX_START_BYTES
 from shared.contracts.errors import InvalidInputError, invalid
 from shared.contracts.values import MAX_PICTURE_BYTES
 
-MAX_BODY_BYTES = MAX_PICTURE_BYTES + 64 * 1024  # a form wraps its file in boundaries and headers
+UPLOADS = "/api/uploads"
+MAX_UPLOAD_BYTES = MAX_PICTURE_BYTES + 64 * 1024  # a form wraps its file in boundaries and headers
+MAX_BODY_BYTES = 2 * MAX_START_BYTES  # of all others, which are JSON: while it is read, nobody else is served
 # Many clients listen only after they have sent all; closed at once, the connection would take the answer along.
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 5.0
@@ -23,15 +26,28 @@ PIECE_SECONDS = 20.0  # for the next piece of a body
 BODY_SECONDS = 300.0  # for all of it: 25 MB at 0.7 Mbit/s
 SEND_SECONDS = 60.0  # in which a client must take a piece of an answer
 
+_MB = 1024 * 1024
+
 log = get_logger(__name__)
 
 
-def too_large() -> InvalidInputError:
-    """Return the error of a body or file that is over the limit."""
+def file_too_large() -> InvalidInputError:
+    """Return the error of a file that is over the limit."""
     return invalid(
         "file_too_large",
-        f"more than the limit of {MAX_PICTURE_BYTES // (1024 * 1024)} MB was sent",
+        f"more than the limit of {MAX_PICTURE_BYTES // _MB} MB was sent",
         fix="send less, for instance a smaller picture",
+    )
+
+
+def body_too_large(path: str) -> InvalidInputError:
+    """Return the error of a body that is over the limit of its path."""
+    if path == UPLOADS:
+        return file_too_large()
+    return invalid(
+        "body_too_large",
+        f"more than the limit of {MAX_BODY_BYTES // _MB} MB was sent",
+        fix="send less: pictures as uploads, many runs in several requests",
     )
 
 
@@ -49,9 +65,10 @@ class BodyLimit:
         """Pass a request on, its body limited."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        exchange = _Exchange(receive, send, has_body=_has_body(scope))
-        if _announced(scope) > MAX_BODY_BYTES:
-            response = problem_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large().problems)
+        limit = MAX_UPLOAD_BYTES if scope["path"] == UPLOADS else MAX_BODY_BYTES
+        exchange = _Exchange(receive, send, scope["path"], limit, has_body=_has_body(scope))
+        if _announced(scope) > limit:
+            response = problem_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, body_too_large(scope["path"]).problems)
             return await response(scope, exchange.receive, exchange.send)
         return await self._app(scope, exchange.receive, exchange.send)
 
@@ -68,9 +85,10 @@ def _has_body(scope: Scope) -> bool:
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, receive: Receive, send: Send, *, has_body: bool) -> None:
+    def __init__(self, receive: Receive, send: Send, path: str, limit: int, *, has_body: bool) -> None:
         self._receive = receive
         self._send = send
+        self._path, self._limit = path, limit
         self._received = 0
         self._is_complete = not has_body
         self._is_refusal = False
@@ -80,10 +98,10 @@ class _Exchange:
         message = await (self._receive() if self._is_complete else self._receive_in_time())
         self._received += len(message.get("body", b""))
         self._is_complete = self._is_complete or not message.get("more_body")
-        if self._received > MAX_BODY_BYTES:
+        if self._received > self._limit:
             self._is_complete = False
             # The one kind of exception that the framework passes through while it reads a body.
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large().problems[0].message)
+            raise BodyTooLargeError(body_too_large(self._path))
         return message
 
     async def send(self, message: Message) -> None:

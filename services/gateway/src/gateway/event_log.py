@@ -5,8 +5,9 @@ Every gateway keeps the same events under the same positions; one that was just 
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
@@ -47,11 +48,15 @@ _read_taken = TypeAdapter[_Taken](_Taken).validate_json
 
 @dataclass(frozen=True)
 class LoggedEvent:
-    """An event and its position. It is read once, however many watch its run; None if it cannot be read."""
+    """An event, its position, and the topics that it is kept under.
+
+    It is read once, however many watch its run; None if it cannot be read.
+    """
 
     position: int
     run_id: UUID
     body: bytes
+    topics: list[Topic] = field(compare=False)
 
     @cached_property
     def event(self) -> LiveEvent | None:
@@ -70,7 +75,7 @@ class EventLog:
     """
 
     def __init__(self) -> None:
-        self._events: deque[tuple[LoggedEvent, str, tuple[Topic, ...]]] = deque()
+        self._events: deque[tuple[LoggedEvent, str]] = deque()
         self._by_topic: dict[Topic, deque[LoggedEvent]] = {}
         self._ids: set[str] = set()
         self._workflows: OrderedDict[UUID, tuple[Topic, ...]] = OrderedDict()
@@ -92,9 +97,9 @@ class EventLog:
             return ()
         if told.kind in _TAKEN:
             self._learn(told)
-        event = LoggedEvent(told.position, told.run_id, told.body)
         topics = self._topics(told.run_id)
-        self._events.append((event, told.message_id, topics))
+        event = LoggedEvent(told.position, told.run_id, told.body, [*topics])
+        self._events.append((event, told.message_id))
         self._ids.add(told.message_id)
         self._bytes += len(told.body)
         for topic in topics:
@@ -109,10 +114,12 @@ class EventLog:
             self._drop_oldest()
 
     def belongs(self, run_id: UUID, workflow_id: UUID, owner: str | None) -> None:
-        """Remember a run's workflow and owner, for the events that are to come."""
-        self._workflows[run_id] = tuple({topic_of(workflow_id, None), topic_of(workflow_id, owner)})
+        """Remember a run's workflow and owner, for the events that are to come, and for those that are kept already."""
+        topics = self._workflows[run_id] = tuple({topic_of(workflow_id, None), topic_of(workflow_id, owner)})
         if len(self._workflows) > MAX_RUNS:
             self._workflows.popitem(last=False)
+        for topic in topics:
+            self._keep_under(topic, run_id)
 
     def covers(self, position: int) -> bool:
         """Tell whether everything after a position is kept."""
@@ -127,6 +134,16 @@ class EventLog:
             newer.append(event)
         newer.reverse()
         return newer
+
+    def _keep_under(self, topic: Topic, run_id: UUID) -> None:
+        """Keep the events of a run under a topic as well, in the order of their positions."""
+        missing = [event for event in self._by_topic.get(run_id, ()) if topic not in event.topics]
+        if not missing:
+            return
+        for event in missing:
+            event.topics.append(topic)
+        events = [*self._by_topic.get(topic, ()), *missing]
+        self._by_topic[topic] = deque(sorted(events, key=attrgetter("position")))
 
     def _learn(self, told: StreamedEvent) -> None:
         try:
@@ -144,10 +161,10 @@ class EventLog:
             self._first = self._drop_oldest().position + 1
 
     def _drop_oldest(self) -> LoggedEvent:
-        event, message_id, topics = self._events.popleft()
+        event, message_id = self._events.popleft()
         self._ids.discard(message_id)
         self._bytes -= len(event.body)
-        for topic in topics:
+        for topic in event.topics:
             of_topic = self._by_topic[topic]
             of_topic.popleft()
             if not of_topic:

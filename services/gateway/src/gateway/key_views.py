@@ -3,11 +3,12 @@
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from gateway.domain.callers import KeyScope
 from gateway.views import RequestBody
 from shared.contracts.base import Contract
+from shared.contracts.cursors import Moment
 from shared.contracts.owners import Owner
 from shared.contracts.run_options import MAX_CONCURRENT_RUNS, MAX_COST
 
@@ -27,7 +28,7 @@ class KeyDraft(RequestBody):
     requests_per_minute: int | None = Field(default=None, ge=1, le=MAX_REQUESTS_PER_MINUTE)
     concurrent_runs: int | None = Field(default=None, ge=1, le=MAX_CONCURRENT_RUNS)
     daily_budget: float | None = Field(default=None, ge=0, le=MAX_COST)
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class KeyView(Contract):

@@ -28,6 +28,7 @@ _STATUS_OF_CODE: Mapping[str, HTTPStatus] = MappingProxyType(
         "link_not_valid": HTTPStatus.FORBIDDEN,
         "budget_exhausted": HTTPStatus.FORBIDDEN,
         "file_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "start_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "unsupported_format": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "workflow_not_found": HTTPStatus.NOT_FOUND,
@@ -66,7 +67,8 @@ _DESCRIPTIONS: Mapping[HTTPStatus, str] = MappingProxyType(
             " `run_not_finished`, `command_not_kept`), or the key is a setting (`initial_key`)."
         ),
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
-            "The body is over the limit (`file_too_large`), or what a run would be started with is (`start_too_large`)."
+            "The picture, or the body, is over the limit (`file_too_large`, `body_too_large`), or what a run would be"
+            " started with is (`start_too_large`)."
         ),
         HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "There is no such part of the picture: `range_not_satisfiable`.",
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The content is no accepted picture: `unsupported_format`.",
@@ -76,6 +78,14 @@ _DESCRIPTIONS: Mapping[HTTPStatus, str] = MappingProxyType(
 )
 
 log = get_logger(__name__)
+
+
+class BodyTooLargeError(HTTPException):
+    """A body that is over the limit, in the form in which the framework lets an error through while it reads one."""
+
+    def __init__(self, error: WeftError) -> None:
+        super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.problems[0].message)
+        self.problems = error.problems
 
 
 class LimitedError(WeftError):
@@ -161,9 +171,9 @@ async def _on_http_error(_: Request, err: Exception) -> Response:
     """Answer what the framework refuses; a body that it cannot parse is as invalid as one that does not fit."""
     assert isinstance(err, HTTPException)
     status = HTTPStatus(err.status_code)
-    if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        code = "file_too_large"
-    elif status is HTTPStatus.BAD_REQUEST:
+    if isinstance(err, BodyTooLargeError):
+        return problem_response(status, err.problems)
+    if status is HTTPStatus.BAD_REQUEST:
         status, code = HTTPStatus.UNPROCESSABLE_ENTITY, _INVALID_REQUEST
     else:
         code = status.phrase.lower().replace(" ", "_")

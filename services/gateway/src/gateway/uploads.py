@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from gateway.body_limit import too_large
+from gateway.body_limit import file_too_large
 from shared.assets import AssetStore
 from shared.contracts.errors import InvalidInputError, invalid
 from shared.contracts.values import MAX_PICTURE_BYTES, AssetRef
@@ -66,7 +66,7 @@ async def _receive_body(request: Request, file: IO[bytes]) -> None:
     async for piece in request.stream():
         size += len(piece)
         if size > MAX_PICTURE_BYTES:
-            raise too_large()
+            raise file_too_large()
         if len(head) < SNIFFED_BYTES:
             head = (head + piece)[:SNIFFED_BYTES]
             if len(head) == SNIFFED_BYTES:
@@ -92,7 +92,7 @@ async def _received_form(request: Request) -> AsyncGenerator[IO[bytes]]:
         if not isinstance(upload, UploadFile):
             raise _no_form("the form holds no file")
         if (upload.size or 0) > MAX_PICTURE_BYTES:
-            raise too_large()
+            raise file_too_large()
         yield upload.file
     finally:
         await form.close()

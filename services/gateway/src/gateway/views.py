@@ -16,6 +16,7 @@ from shared.contracts.errors import Problem
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.history import MAX_PAGE, RunFilter, TimelineEntry
 from shared.contracts.labels import Metadata, Tags
+from shared.contracts.nesting import is_too_deep, too_deep
 from shared.contracts.queries import RunView
 from shared.contracts.run_options import RunOptions, Scope
 from shared.contracts.values import Value, ValueType
@@ -48,11 +49,13 @@ def _is_storable(leaf: object) -> bool:
 
 
 class RequestBody(Contract):
-    """Base of request bodies: whatever they hold can be stored and sent on."""
+    """Base of request bodies: whatever they hold can be stored, sent on, and read there."""
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_unstorable(cls, raw: Any) -> Any:
+        if is_too_deep(raw):
+            raise too_deep()
         if not all(map(_is_storable, _leaves(raw))):
             raise PydanticCustomError("unstorable", "texts must be valid Unicode without NUL, and numbers finite")
         return raw

@@ -12,6 +12,7 @@ from shared.contracts.base import QUIET, Contract
 from shared.contracts.envelope import Message, NodeMessage
 from shared.contracts.graph import WorkflowGraph
 from shared.contracts.labels import Metadata, Tags
+from shared.contracts.nesting import JsonObject
 from shared.contracts.owners import Owner
 from shared.contracts.run_options import Lane, RunOptions, Scope
 from shared.contracts.values import Value
@@ -107,7 +108,7 @@ class NodeReplay(NodeMessage):
     """
 
     kind: Literal["node.replay"] = "node.replay"
-    params: dict[str, JsonValue] | None = None
+    params: JsonObject | None = None
 
 
 class NodeExpire(NodeMessage):

@@ -7,10 +7,11 @@ knows that others existed.
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from shared.contracts.base import SCHEMA_VERSION, Contract
 from shared.contracts.errors import InvalidInputError, Problem
+from shared.contracts.nesting import JsonObject
 from shared.contracts.node_type import OUTPUT, NodeType
 from shared.contracts.node_types import CURRENT_NAMES, REGISTRY
 from shared.contracts.retries import RetryPolicy
@@ -59,7 +60,7 @@ class Node(Contract):
     id: Annotated[str, Field(min_length=1), AfterValidator(_fits_message_ids)]
     type: str = Field(min_length=1)
     name: str | None = None
-    params: dict[str, JsonValue] = {}
+    params: JsonObject = {}
     retry: RetryPolicy | None = None
     timeout: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT)
     cache: bool | None = None

@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
+from shared.contracts.nesting import is_too_deep, too_deep
+
 MAX_TAGS = 20
 MAX_TAG_LENGTH = 128
 MAX_METADATA_BYTES = 16 * 1024  # as JSON, UTF-8 encoded
@@ -16,6 +18,8 @@ def _each_once(tags: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _within_limit(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if is_too_deep(metadata):
+        raise too_deep()
     size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode(errors="replace"))
     if size > MAX_METADATA_BYTES:
         raise PydanticCustomError(

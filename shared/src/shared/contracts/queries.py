@@ -8,11 +8,11 @@ from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from shared.contracts.base import QUIET, SCHEMA_VERSION, Contract
 from shared.contracts.commands import RunStart
-from shared.contracts.cursors import NodeCursor, RunCursor
+from shared.contracts.cursors import Moment, NodeCursor, RunCursor
 from shared.contracts.errors import Problem
 from shared.contracts.events import Usage
 from shared.contracts.history import FindRun, GetStatistics, GetTimeline, ListRuns, PruneHistory
@@ -120,7 +120,7 @@ class FindCosts(Contract):
     schema_version: int = SCHEMA_VERSION
     kind: Literal["costs.find"] = "costs.find"
     by: CostsBy = CostsBy.DAY
-    since: AwareDatetime | None = None
+    since: Moment | None = None
 
 
 AnyQuery = HistoryQuery | Explain | GetAttempt | FindCosts
@@ -340,6 +340,6 @@ class CostsReply(Contract):
     """The answer to FindCosts: days newest first, all else by cost; `MAX_COST_ROWS` at most, and the `total` of all."""
 
     by: CostsBy
-    since: AwareDatetime | None = None
+    since: Moment | None = None
     rows: tuple[CostRow, ...] = ()
     total: CostRow = CostRow()

@@ -1,12 +1,14 @@
 """What flows along the edges of a workflow: small typed values; images only by reference."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.contracts.base import Contract
+from shared.contracts.nesting import too_deep
 
+MAX_DEPTH = 64  # records within records, of which each is two levels of JSON; readers of JSON stop at 200
 MAX_PICTURE_BYTES = 25 * 1024 * 1024  # the largest file that is taken
 
 
@@ -52,6 +54,17 @@ class RecordValue(Contract):
 
     type: Literal["record"] = "record"
     fields: dict[str, "Value"]
+
+    @model_validator(mode="after")
+    def _refuse_too_deep(self) -> Self:
+        if self.depth > MAX_DEPTH:
+            raise too_deep(MAX_DEPTH)
+        return self
+
+    @property
+    def depth(self) -> int:
+        """How many records are within each other, this one counted."""
+        return 1 + max((value.depth for value in self.fields.values() if isinstance(value, RecordValue)), default=0)
 
 
 Value = Annotated[TextValue | ImageValue | RecordValue, Field(discriminator="type")]

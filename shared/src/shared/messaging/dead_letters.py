@@ -24,11 +24,11 @@ from shared.contracts.base import Contract
 from shared.contracts.bundles import Bundle, unbundle
 from shared.contracts.cursors import MAX_POSITION
 from shared.contracts.node_types import WORKER_TYPES
-from shared.messaging.connection import CONNECT_TIMEOUT
+from shared.messaging.connection import CONNECT_TIMEOUT, silence_as_error
 
 MAX_READ = 20_000  # letters of one queue; those behind them are seen when these are gone
 BACK_SECONDS, BACK_TRIES = 0.02, 50  # until letters that were looked at are back in their queue
-SILENCE_SECONDS = 5.0  # after which no more letters are waited for
+SILENCE_SECONDS = 5.0  # after which no more letters, and no answer of the broker, are waited for
 DEAD_QUEUES = tuple(sorted({queue.dead_letter_queue for queue in topology.QUEUES if queue.dead_letter_queue}))
 JOB_TYPES: Mapping[str, str] = {f"dead.{node_type.queue}": node_type.name for node_type in WORKER_TYPES}
 
@@ -129,8 +129,9 @@ class DeadQueue:
             visit(_letter(self._queue.name, incoming))
             came.set()
 
-        await self._queue.channel.set_qos(prefetch_count=MAX_READ)
-        tag = await self._queue.consume(take)
+        async with asyncio.timeout(SILENCE_SECONDS):
+            await self._queue.channel.set_qos(prefetch_count=MAX_READ)
+            tag = await self._queue.consume(take)
         try:
             while count < self._expected:
                 came.clear()
@@ -138,7 +139,8 @@ class DeadQueue:
                     await came.wait()
         except TimeoutError:
             pass  # somebody else has the others in hand
-        await self._queue.cancel(tag)
+        async with asyncio.timeout(SILENCE_SECONDS):
+            await self._queue.cancel(tag)
         self._in_hand += count
 
     async def remove(self, letter: Letter) -> None:
@@ -156,15 +158,17 @@ async def open_dead_queue(url: str, name: str) -> AsyncGenerator[DeadQueue]:
     others. Raises UnavailableError `topology_missing`, or `broker_unreachable`.
     """
     try:
-        connection = await aio_pika.connect(
-            url, timeout=CONNECT_TIMEOUT, client_properties={"connection_name": f"reader of {name}"}
-        )
-        async with connection:
-            async with connection.channel() as channel:
-                queue = await topology.check_queue(channel, name)
-                opened = DeadQueue(queue, queue.declaration_result.message_count or 0)
-                yield opened
-            await _wait_until_back(connection, name, opened.in_hand)
+        with silence_as_error():
+            connection = await aio_pika.connect(
+                url, timeout=CONNECT_TIMEOUT, client_properties={"connection_name": f"reader of {name}"}
+            )
+            async with connection:
+                async with connection.channel() as channel:
+                    async with asyncio.timeout(SILENCE_SECONDS):
+                        queue = await topology.check_queue(channel, name)
+                    opened = DeadQueue(queue, queue.declaration_result.message_count or 0)
+                    yield opened
+                await _wait_until_back(connection, name, opened.in_hand)
     except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
         raise topology.unreadable(name, err) from err
 

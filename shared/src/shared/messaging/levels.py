@@ -18,12 +18,13 @@ from shared.contracts.errors import Problem, UnavailableError
 from shared.contracts.node_types import WORKER_TYPES
 from shared.contracts.queues import LevelSource, MessageRates, QueueLevel
 from shared.contracts.run_options import Lane
-from shared.messaging.connection import connect
+from shared.messaging.connection import connect, silence_as_error
 from shared.messaging.management import Managed, ManagedQueue, Management
 from shared.topology import Queue
 
 CONFIRM_SECONDS = 1.0  # a broker without an alarm confirms within milliseconds
 CONNECT_SECONDS = 3.0
+READ_SECONDS = 10.0  # for all queues
 _SET_UP = "run: weft setup"
 _OWN_PREFIXES = tuple({f"{queue.name.partition('.')[0]}." for queue in topology.QUEUES})
 
@@ -51,8 +52,10 @@ class LevelReader:
         managed, failure = await self._managed()
         async with connect(self.url, name="levels", patience=CONNECT_SECONDS) as connection:
             try:
-                counted = await _counted(connection)
-                blocked = _has_alarm(managed) if managed else await _is_blocked(connection)
+                with silence_as_error():
+                    async with asyncio.timeout(READ_SECONDS):
+                        counted = await _counted(connection)
+                        blocked = _has_alarm(managed) if managed else await _is_blocked(connection)
             except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
                 raise topology.unreadable("queues", err) from err
         warnings = [failure] if failure else []

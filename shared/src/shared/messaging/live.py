@@ -7,7 +7,7 @@ a reader missed can be read again, and whether it missed anything is seen: posit
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Self
 from uuid import UUID
@@ -38,6 +38,7 @@ RETRY_SECONDS = 1.0
 OWN_RECORDS = 1
 PLACES = 1_024  # for events in a message
 _OFFSET = "x-stream-offset"
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 Watch = Callable[[Sequence[Consumer]], ConsumerWatch]
 _WATCH: Watch = partial(ConsumerWatch, counted=False)
@@ -81,6 +82,8 @@ class EventFeed:
         self._watch = watch([(queue, None)])
         self._receive, self._on_gap = receive, on_gap
         self._next: int | None = None  # the position that is expected; None before the first event
+        self._last_id: str | None = None
+        self._newest_at = _LONG_AGO
         self._target = -1 if tail is None else tail
         self._reached = asyncio.Event()
         self._reopened = asyncio.Event()
@@ -135,7 +138,8 @@ class EventFeed:
             await self._reopened.wait()
             self._reopened.clear()
             try:
-                await self._consume("next" if self._next is None else self._next)
+                # The last one once more: if another one is in its place, it is another stream.
+                await self._consume("next" if self._next is None else self._next - 1)
             except (AMQPError, OSError, RuntimeError) as err:  # TimeoutError is an OSError
                 log.info("the stream cannot be read yet", reason=str(err) or type(err).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -158,15 +162,32 @@ class EventFeed:
 
     async def _take(self, incoming: AbstractIncomingMessage) -> None:
         position = _position(incoming)
+        if self._is_of_another_stream(position, incoming):
+            log.warning("the stream was made anew", position=position, expected=self._next)
+            self._on_gap()
+            self._next = None
         if self._next is None or position >= self._next:
             if self._next is not None and position > self._next + OWN_RECORDS:
                 self._on_gap()
             self._next = position + 1
+            self._last_id = incoming.message_id
+            self._newest_at = max(self._newest_at, incoming.timestamp or _LONG_AGO)
             self._hand_on(position, incoming)
         if position >= self._target:
             self._reached.set()
         if position % ACK_EVERY == 0:
             await incoming.ack(multiple=True)
+
+    def _is_of_another_stream(self, position: int, incoming: AbstractIncomingMessage) -> bool:
+        """Tell whether an event stands where another has stood: positions begin anew with the stream.
+
+        Before the last one, it is told by its time: what was published after all that are known is none of them.
+        """
+        if self._next is None or position >= self._next:
+            return False
+        if position == self._next - 1:
+            return incoming.message_id != self._last_id
+        return (incoming.timestamp or _LONG_AGO) > self._newest_at
 
     def _hand_on(self, offset: int, incoming: AbstractIncomingMessage) -> None:
         if incoming.type == Bundle.kind_name():

@@ -17,6 +17,7 @@ from shared.contracts.base import CONTENT_TYPE
 from shared.contracts.errors import UnavailableError, unavailable
 from shared.contracts.queries import AnyQuery
 from shared.messaging.connection import silence_as_error
+from shared.messaging.publishing_channel import PublishingChannel
 from shared.telemetry.messages import asking
 from shared.telemetry.propagation import inject
 from shared.topology import QUERIES
@@ -26,7 +27,7 @@ class Requests:
     """Asks over one channel, which must be one that raises on returned messages."""
 
     def __init__(self, channel: AbstractRobustChannel, replies: str) -> None:
-        self._channel = channel
+        self._channel = PublishingChannel(channel)
         self._replies = replies
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
 
@@ -49,8 +50,7 @@ class Requests:
         try:
             with silence_as_error():
                 async with asyncio.timeout(patience):
-                    exchange = await self._channel.get_exchange(QUERIES, ensure=False)
-                    await exchange.publish(message, queue, mandatory=True)
+                    await self._channel.send(message.body, message.properties, QUERIES, queue, mandatory=True)
                     return await answer
         except PublishError as err:
             raise _no_answer(queue, "the broker has no such queue") from err

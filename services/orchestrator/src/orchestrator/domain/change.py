@@ -19,7 +19,7 @@ from shared.contracts.states import (
     node_transition,
     run_transition,
 )
-from shared.contracts.values import RecordValue, TextValue, Value
+from shared.contracts.values import MAX_DEPTH, RecordValue, TextValue, Value
 
 # Of the jobs that a run has in flight, so many are in the lane of its priority, the others in the next lower one: so a
 # large run leaves its lane to small ones, and yet keeps all workers busy.
@@ -27,7 +27,7 @@ JOBS_IN_OWN_LANE = 4
 MAX_INPUT_BYTES = 8 * 1024 * 1024  # of a node's inputs, as JSON; a message may have half as much again
 _LONGEST_ESCAPE = 6  # bytes of JSON for one character
 MAX_INPUT_VALUES = 20_000
-MAX_INPUT_DEPTH = 32  # records within records; JSON readers have limits, and so has the call stack
+MAX_INPUT_DEPTH = MAX_DEPTH // 2  # records within records; what a node makes of them may be a little deeper
 _OWN_LANES = {Priority.HIGH: Lane.HIGH, Priority.NORMAL: Lane.NORMAL, Priority.LOW: Lane.LOW}
 _NEXT_LANES = {Lane.HIGH: Lane.NORMAL, Lane.NORMAL: Lane.LOW, Lane.LOW: Lane.LOW}
 
@@ -237,7 +237,7 @@ class Change:
         elif (size := _json_bytes(values)) > MAX_INPUT_BYTES:
             code = "inputs_too_large"
             message = f"what reaches this node has {size:,} bytes as JSON, and {MAX_INPUT_BYTES:,} are allowed"
-        elif max(map(_depth, values), default=0) > MAX_INPUT_DEPTH:
+        elif any(isinstance(value, RecordValue) and value.depth > MAX_INPUT_DEPTH for value in values):
             code = "inputs_too_deep"
             message = f"the records that reach this node are nested more than {MAX_INPUT_DEPTH} deep"
         else:
@@ -270,10 +270,6 @@ def _text_length(value: Value) -> int:
             return sum(map(_text_length, fields.values()))
         case _:
             return 0
-
-
-def _depth(value: Value) -> int:
-    return 1 + max(map(_depth, value.fields.values()), default=0) if isinstance(value, RecordValue) else 0
 
 
 def _final_status(state: RunState) -> RunStatus:
