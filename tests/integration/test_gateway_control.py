@@ -244,6 +244,7 @@ async def test_the_same_id_for_another_run_is_a_conflict(client, services):
     for earlier in (run_id, nameless):
         replay = await client.post(f"{RUNS}/{earlier}/replay", json={"runId": earlier})
         problem(replay, 409, "run_conflict")
+    problem(await execute(client, workflow, runId=nameless), 409, "run_conflict")
 
 
 async def test_a_run_is_resumed_once_under_one_name(client, services):

@@ -226,6 +226,20 @@ async def test_a_budget_of_the_day_bounds_a_run_and_then_refuses_the_next(gatewa
         problem(await grace.post(f"{location}/replay", json={}), 403, "budget_exhausted")
 
 
+async def test_a_batch_under_a_budget_is_started_once_and_refused_as_a_whole_when_it_is_spent(gateway, services, stack):
+    async with key_of(gateway, f"heidi-{uuid4().hex}", dailyBudget=0.5) as (heidi, key):
+        path = f"/api/workflows/{(await keep(heidi))['id']}/execute-batch"
+        body, headers = {"inputs": [{"photo": await upload(heidi)}] * 3}, {"Idempotency-Key": "three"}
+        first = (await heidi.post(path, json=body, headers=headers)).json()
+        assert (first["accepted"], first["refused"]) == (3, 0), first
+        await spend(stack, key["keyId"], 0.5)
+        again = (await heidi.post(path, json=body, headers=headers)).json()
+        ids = [[result["run"]["runId"] for result in reply["results"]] for reply in (first, again)]
+        assert ids[0] == ids[1]
+        refused = (await heidi.post(path, json=body)).json()
+        assert [result["problems"][0]["code"] for result in refused["results"]] == ["budget_exhausted"] * 3
+
+
 async def spend(stack, key_id, cost):
     """Record a run of today as the tracker would have told it: crops cost nothing, and no model answers here."""
     connection = await asyncpg.connect(stack.database_url)

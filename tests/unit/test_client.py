@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from uuid import UUID
 
 import httpx2
@@ -9,7 +10,8 @@ import pytest
 
 from cli.errors import WaitTimedOutError
 from cli.follow import Follower
-from shared.client import AsyncClient
+from shared.client import AsyncClient, following
+from shared.client.answers import SILENCE_SECONDS
 from shared.contracts.errors import InvalidInputError, Problem, UnavailableError
 from shared.contracts.events import NodeStarted, RunFinished, RunRejected
 from shared.contracts.queries import NodeView, RunView
@@ -141,6 +143,76 @@ async def test_a_gateway_that_stays_away_is_given_up_with_the_id_of_the_run():
             await followed(gateway, patience=0)
     assert [problem.code for problem in caught.value.problems] == ["gateway_unreachable", "not_followed"]
     assert str(RUN) in (caught.value.problems[1].fix or "")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time as it is seen by who counts attempts; pauses are over at once."""
+    clock = Clock()
+    monkeypatch.setattr(following, "time", clock)
+    monkeypatch.setattr("shared.client.asynchronous.asyncio", SimpleNamespace(sleep=clock.sleep))
+    return clock
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1_000.0
+        self.pauses = []
+
+    def monotonic(self):
+        return self.now
+
+    async def sleep(self, seconds):
+        assert len(self.pauses) < 1_000, "this goes on for ever"
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+class SlowLine(Line):
+    """A stream that takes its time on the clock, without a word, before it ends in its way, or dies of silence."""
+
+    def __init__(self, content, clock, seconds, *, ending="broken"):
+        super().__init__(content, ending=ending)
+        self.clock, self.seconds = clock, seconds
+
+    async def __aiter__(self):
+        async for piece in super().__aiter__():
+            yield piece
+            self.clock.now += self.seconds
+            if self.ending == "silent":
+                raise httpx2.ReadTimeout("nothing came")
+
+
+@pytest.mark.parametrize("ending", ["broken", "closed", "silent"])
+async def test_a_quiet_run_is_taken_up_again_however_long_nothing_was_told(clock, ending):
+    _, gateway = connect(events=[SlowLine(sse(RUNNING), clock, 300, ending=ending), Line(sse(FINISHED, start=1))])
+    async with gateway:
+        assert await followed(gateway) == [RUNNING, FINISHED]
+
+
+async def test_a_stream_that_held_and_told_nothing_was_no_failure(clock):
+    quiet = [SlowLine(b": heartbeat\n\n", clock, 300) for _ in range(3)]
+    _, gateway = connect(events=[Line(sse(RUNNING)), *quiet, Line(sse(FINISHED, start=1))])
+    async with gateway:
+        assert await followed(gateway) == [RUNNING, FINISHED]
+
+
+@pytest.mark.parametrize("content", [b"", sse(RUNNING)])
+async def test_a_stream_that_is_closed_as_soon_as_it_is_opened_is_given_up_in_time(clock, content):
+    fake, gateway = connect(events=[Line(content)])
+    async with gateway:
+        with pytest.raises(UnavailableError, match="not_followed"):
+            await followed(gateway)
+    assert sum(clock.pauses) == pytest.approx(following.PATIENCE_SECONDS, abs=3)
+    assert len(fake.asked) < 30
+
+
+async def test_a_line_that_is_silent_from_the_start_is_given_up(clock):
+    fake, gateway = connect(events=[SlowLine(b"", clock, SILENCE_SECONDS, ending="silent")])
+    async with gateway:
+        with pytest.raises(UnavailableError, match="not_followed"):
+            await followed(gateway)
+    assert len(fake.asked) == 2
 
 
 async def test_no_gateway_says_how_to_start_one():

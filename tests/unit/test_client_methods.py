@@ -19,6 +19,7 @@ KEPT = {"id": str(WORKFLOW), "version": 1, "name": "x", "createdAt": "2026-01-01
 TYPE = {"name": "text", "title": "Text", "executedBy": "orchestrator", "inputs": [], "output": "text", "params": {}}
 STATISTICS = {"since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z", "total": {"runs": 3}}
 PICTURE = {"nodeId": "a", "asset": ASSET, "url": "/pictures/x", "thumbnailUrl": "/pictures/y"}
+RUN_ACCEPTED = {"runId": str(RUN), "status": "queued"}
 ANSWERS = {
     f"GET {RUNS}/{RUN}/timeline": {"runId": str(RUN), "entries": [ENTRY]},
     f"GET {RUNS}/by-trigger/a%2Fb%20c%3F": {"runId": str(RUN), "status": "queued"},
@@ -63,6 +64,47 @@ async def test_what_there_is_is_asked_for_and_a_file_is_kept(asked):
         assert (node_type.executed_by, node_type.output) == ("orchestrator", ValueType.TEXT)
         assert (await gateway.import_workflow({"nodes": []})).id == WORKFLOW
     assert asked[-1] == ({}, {"nodes": []})
+
+
+@pytest.fixture
+def patience(monkeypatch):
+    """How many seconds each request waited for its answer, and for a connection."""
+    patience, connect = [], httpx2.AsyncClient
+
+    def answer(request):
+        timeout = request.extensions["timeout"]
+        patience.append((timeout["read"], timeout["connect"]))
+        letters = request.url.path.startswith("/api/dead-letters")
+        return httpx2.Response(200, json={"results": [], "left": 0} if letters else RUN_ACCEPTED)
+
+    monkeypatch.setattr(
+        "httpx2.AsyncClient",
+        lambda *, base_url, timeout, **_: connect(
+            base_url=base_url, timeout=timeout, transport=httpx2.MockTransport(answer)
+        ),
+    )
+    return patience
+
+
+async def test_who_asks_the_gateway_to_wait_waits_longer_than_it(patience):
+    async with AsyncClient("http://gateway.test") as gateway:
+        await gateway.execute(WORKFLOW, wait=60)
+        await gateway.execute(WORKFLOW)
+        await gateway.run(RUN)
+    assert patience == [(90, 30), (30, 30), (30, 30)]
+
+
+def test_the_blocking_client_waits_as_long(patience):
+    with Client("http://gateway.test") as gateway:
+        gateway.execute(WORKFLOW, wait=60)
+    assert patience == [(90, 30)]
+
+
+async def test_dead_letters_take_their_time_to_be_treated(patience):
+    async with AsyncClient("http://gateway.test") as gateway:
+        await gateway.replay_dead_letters({})
+        await gateway.drop_dead_letters({})
+    assert patience == [(120, 30)] * 2
 
 
 def test_the_blocking_client_asks_the_same(asked):

@@ -6,24 +6,28 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from gateway.acceptances import Acceptances
 from gateway.domain.callers import Caller
 from gateway.domain.identity import digest_of
 from gateway.run_limits import RunLimits
+from gateway.runs import Runs
 from gateway.started_runs import StartedRuns
 from gateway.starts import Starts
 from gateway.tracker_client import TrackerClient
 from gateway.views import ExecuteRequest, ResumeRequest
 from shared.contracts.commands import MAX_START_BYTES, RunStart
-from shared.contracts.errors import InvalidInputError
+from shared.contracts.errors import InvalidInputError, unavailable
 from shared.contracts.graph import Node, WorkflowGraph
-from shared.contracts.queries import RunView
+from shared.contracts.queries import RunEnd, RunView
 from shared.contracts.states import RunStatus
 from shared.contracts.values import TextValue
 from shared.database import Database
+from shared.messaging.publisher import Publisher
 
 GRAPH = WorkflowGraph(nodes=(Node(id="a", type="text"),))
 SUBJECT = "execute something"
 ID, OTHER_ID = UUID(int=1), UUID(int=2)
+QUEUED = RunView(run_id=ID, status=RunStatus.QUEUED, owner="somebody")
 
 
 class Memory(StartedRuns):
@@ -50,16 +54,23 @@ class Memory(StartedRuns):
 
 
 class Published:
-    """Stands for `Runs`: remembers what was published."""
+    """Stands for `Runs`: remembers what was published; knows those runs, and is `away` if it cannot be asked."""
 
     def __init__(self):
         self.commands = []
+        self.away = False
 
     async def start(self, command):
         self.commands.append(command)
         return RunView(run_id=command.run_id, status=RunStatus.QUEUED)
 
     start_again = start
+
+    async def is_known(self, run_id):
+        await asyncio.sleep(0)
+        if self.away:
+            raise unavailable("no_answer", "the tracker is away")
+        return any(command.run_id == run_id for command in self.commands)
 
     def seen_by(self, caller):
         return self
@@ -139,6 +150,44 @@ async def test_the_run_of_another_owner_is_not_told_to_who_asks_for_the_same_und
     await start(run_id=ID)
     with pytest.raises(InvalidInputError, match="run_conflict"):
         await start(run_id=ID, owner="another")
+
+
+@pytest.mark.parametrize("owner", ["somebody", "another"])
+async def test_the_id_of_a_run_that_was_started_without_a_name_is_a_conflict(start, published, owner):
+    existing = await start()
+    with pytest.raises(InvalidInputError, match="run_conflict"):
+        await start(run_id=existing, owner=owner)
+    assert len(published.commands) == 1
+
+
+async def test_a_repetition_that_overlaps_with_the_first_request_is_no_conflict(start, published):
+    is_known = published.is_known
+
+    async def another_is_faster(run_id):
+        published.is_known = is_known
+        await start(run_id=run_id)
+        return await is_known(run_id)
+
+    published.is_known = another_is_faster
+    assert await start(run_id=ID) == ID
+    assert len(set(map(RunStart.to_json, published.commands))) == 1
+
+
+async def test_a_start_goes_on_where_nobody_can_say_whose_its_id_is(start, published):
+    published.away = True
+    assert await start(run_id=ID) == ID
+
+
+@pytest.mark.parametrize(
+    ("accepted", "tracked", "known"),
+    [(None, (), False), (QUEUED, (), True), (None, (RunEnd(run_id=ID, ended=False),), True)],
+)
+async def test_a_run_is_known_as_soon_as_it_is_accepted_whosever_it_is(accepted, tracked, known):
+    acceptances = create_autospec(Acceptances, instance=True)
+    tracker = create_autospec(TrackerClient, instance=True)
+    acceptances.find.return_value, tracker.find_ends.return_value = accepted, tracked
+    runs = Runs(create_autospec(Publisher, instance=True), tracker, acceptances, Caller(ID, "another", frozenset()))
+    assert await runs.is_known(ID) is known
 
 
 async def test_a_start_over_the_limit_is_not_begun_and_takes_no_name(start, published):

@@ -22,6 +22,7 @@ from shared.messaging.live import StreamedEvent
 
 KEPT = timedelta(days=1)
 PRUNE_EVERY = 3600.0  # seconds
+PRUNED_AT_ONCE = 5_000  # rows; those of a busy hour are more than one statement may take time for
 RETRY_SECONDS = 1.0
 
 _ACCEPT = """
@@ -36,10 +37,12 @@ _FIND = """
 SELECT view, problem, refused_at
 FROM gateway.accepted_run LEFT JOIN gateway.refused_run USING (run_id) WHERE run_id = $1
 """
-_PRUNE = (
-    "DELETE FROM gateway.accepted_run WHERE created_at < now() - $1::interval",
-    "DELETE FROM gateway.refused_run WHERE created_at < now() - $1::interval",
-)
+_PRUNE = """
+WITH old AS (SELECT run_id FROM gateway.{table} WHERE created_at < now() - $1::interval LIMIT $2),
+gone AS (DELETE FROM gateway.{table} USING old WHERE {table}.run_id = old.run_id RETURNING 1)
+SELECT count(*) FROM gone
+"""
+_PRUNE_ALL = (_PRUNE.format(table="accepted_run"), _PRUNE.format(table="refused_run"))
 
 log = get_logger(__name__)
 
@@ -87,12 +90,21 @@ class Acceptances:
                 self._refusals.put_nowait(event)
                 await asyncio.sleep(RETRY_SECONDS)
 
+    async def prune(self) -> int:
+        """Remove what is older than `KEPT`; return how many rows that were."""
+        pruned = 0
+        for statement in _PRUNE_ALL:
+            batch = PRUNED_AT_ONCE
+            while batch == PRUNED_AT_ONCE:
+                batch = await self._prune_batch(statement)
+                pruned += batch
+        return pruned
+
     async def keep_pruned(self) -> None:
         """Forget what is older than `KEPT` now and then, until cancelled."""
         while True:
             try:
-                for statement in _PRUNE:
-                    await self._execute(statement, KEPT)
+                await self.prune()
             except UnavailableError as err:
                 log.warning("acceptances not pruned, will be tried again", reason=str(err))
             await asyncio.sleep(PRUNE_EVERY)
@@ -100,6 +112,10 @@ class Acceptances:
     async def _execute(self, statement: str, *arguments: object) -> None:
         async with self._database.transaction() as connection:
             await connection.execute(statement, *arguments)
+
+    async def _prune_batch(self, statement: str) -> int:
+        async with self._database.transaction() as connection:
+            return await connection.fetchval(statement, KEPT, PRUNED_AT_ONCE)
 
     async def _fetch(self, run_id: UUID) -> asyncpg.Record | None:
         async with self._database.transaction() as connection:

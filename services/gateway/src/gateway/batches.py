@@ -77,14 +77,10 @@ class Batches:
 
     async def _admit(self, starts: Sequence[StartedRun]) -> tuple[list[StartedRun], dict[UUID, Outcome]]:
         """Return those that the limits of who asks allow, and why not the others: after the first, none is."""
-        admitted: list[StartedRun] = []
-        for start in starts:
-            try:
-                command = await self._limits.admit(self._caller, start.command)
-            except WeftError as err:
-                return admitted, {other.command.run_id: err for other in starts[len(admitted) :]}
-            admitted.append(replace(start, command=command))
-        return admitted, {}
+        admission = await self._limits.admit_all(self._caller, [start.command for start in starts])
+        admitted = [replace(start, command=command) for start, command in zip(starts, admission.commands, strict=False)]
+        refusal = admission.refusal
+        return admitted, {start.command.run_id: refusal for start in starts[len(admitted) :] if refusal}
 
     async def _start_again(
         self, start: StartedRun, before: Mapping[UUID, StartedRun], limit: asyncio.Semaphore

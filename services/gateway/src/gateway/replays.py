@@ -26,7 +26,7 @@ from shared.messaging.publisher import Publisher
 
 CONCURRENT = 4  # letters at a time; each needs the database now and then
 PATIENCE = 10.0  # seconds in which a job that was replayed is known to go on
-BATCH_SECONDS = 20.0  # in which all letters of a request are begun: who asks waits 30, and others wait for their turn
+BATCH_SECONDS = 20.0  # in which all letters of a request are begun: who asks waits 120, and others wait for their turn
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 Params = Mapping[str, JsonValue]

@@ -22,6 +22,7 @@ log = get_logger(__name__)
 
 PUBLISH_PATIENCE = 5.0  # seconds
 BEGIN_PATIENCE = 3.0  # seconds that a run may take from its acceptance until the tracker knows it
+KNOWN_PATIENCE = 1.0  # seconds that a start waits until it is known whether its id is another run's
 _FIRST_PAUSE = 0.02
 _AGAIN = "try again with the same runId: it starts one run at most"
 
@@ -90,6 +91,12 @@ class Runs:
         if known := tracked or await self._accepted(run_id):
             return known
         raise _not_found(run_id)
+
+    async def is_known(self, run_id: UUID) -> bool:
+        """Tell whether there is a run of that id, whosever; raise UnavailableError where it cannot be told soon."""
+        if await self._acceptances.find(run_id):
+            return True
+        return bool(await self._tracker.find_ends([run_id], patience=KNOWN_PATIENCE))
 
     async def begun(self, run_id: UUID) -> RunView:
         """Return a run as the tracker knows it; one that was accepted a moment ago is waited for.

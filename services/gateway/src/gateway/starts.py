@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+from structlog import get_logger
+
 from gateway.domain.callers import NOBODY, Caller
 from gateway.domain.identity import digest_of
 from gateway.run_limits import RunLimits
@@ -10,10 +12,15 @@ from gateway.runs import Runs
 from gateway.started_runs import StartedRun, StartedRuns
 from gateway.views import StartRequest
 from shared.contracts.commands import MAX_START_BYTES, RunStart
-from shared.contracts.errors import InvalidInputError, invalid
+from shared.contracts.errors import InvalidInputError, UnavailableError, invalid
 from shared.contracts.queries import RunView
 
 Plan = Callable[[], Awaitable[RunStart]]
+
+_BY_ANOTHER = "which was started by another request"
+_CHOOSE = "choose another one for what is to be another run"
+
+log = get_logger(__name__)
 
 
 class Starts:
@@ -51,12 +58,26 @@ class Starts:
 
     async def _start_named(self, request: StartRequest, digest: str, plan: Plan) -> RunView:
         while (earlier := await self._earlier(request, digest)) is None:
+            if request.run_id is not None:
+                await self._ensure_free(request.run_id)
             started = StartedRun(await self._command(plan), digest)
             if await self._started.add(started):
                 return await self._runs.start(started.command)
             if request.run_id is None:  # else it is counted under the same id as the one that came first
                 await self._limits.release(self._caller, started.command.run_id)
         return await self._runs.start_again(earlier)
+
+    async def _ensure_free(self, run_id: UUID) -> None:
+        """Raise `run_conflict` where a run has that id that nobody asked for by a name, so that none is remembered.
+
+        The orchestrator would refuse such a start, but nobody would be told: of that id there is a run. Where it cannot
+        be asked, the start goes on.
+        """
+        try:
+            if await self._runs.is_known(run_id) and not await self._started.find(run_id, None, self._caller.owner):
+                raise _run_conflict(run_id)
+        except UnavailableError as err:
+            log.info("whether a run has that id already cannot be asked", run_id=str(run_id), reason=str(err))
 
     async def _command(self, plan: Plan) -> RunStart:
         command = within_limit((await plan()).model_copy(update={"owner": self._caller.owner}))
@@ -72,14 +93,19 @@ class Starts:
 
 
 def _conflict(existing: RunStart, run_id: UUID | None) -> InvalidInputError:
-    is_id = existing.run_id == run_id
-    name = f"the id {run_id}" if is_id else f"the triggerRunId {existing.trigger_run_id!r}"
+    if existing.run_id == run_id:
+        return _run_conflict(existing.run_id)
     return invalid(
-        "run_conflict" if is_id else "trigger_conflict",
-        f"{name} belongs to the run {existing.run_id}, which was started by another request",
-        where="runId" if is_id else "triggerRunId",
-        fix="choose another one for what is to be another run",
+        "trigger_conflict",
+        f"the triggerRunId {existing.trigger_run_id!r} belongs to the run {existing.run_id}, {_BY_ANOTHER}",
+        where="triggerRunId",
+        fix=_CHOOSE,
     )
+
+
+def _run_conflict(run_id: UUID) -> InvalidInputError:
+    message = f"the id {run_id} belongs to the run {run_id}, {_BY_ANOTHER}"
+    return invalid("run_conflict", message, where="runId", fix=_CHOOSE)
 
 
 def within_limit(command: RunStart) -> RunStart:

@@ -80,10 +80,10 @@ class TrackerClient:
         """Return how a run was asked for; None where the tracker does not know that."""
         return CommandReply.model_validate_json(await self._ask(GetCommand(run_id=run_id))).command
 
-    async def find_ends(self, run_ids: Sequence[UUID]) -> tuple[RunEnd, ...]:
+    async def find_ends(self, run_ids: Sequence[UUID], *, patience: float = PATIENCE) -> tuple[RunEnd, ...]:
         """Return which of these runs have ended, and what they cost; those that are not known are missing."""
         query = FindEnds(run_ids=tuple(run_ids))
-        return EndsReply.model_validate_json(await self._ask(query)).runs
+        return EndsReply.model_validate_json(await self._ask(query, patience)).runs
 
     async def find_outputs(
         self, workflow_id: UUID, node_ids: Sequence[str], *, owner: str | None = None

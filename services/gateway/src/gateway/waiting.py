@@ -7,7 +7,7 @@ from structlog import get_logger
 from gateway.event_log import LoggedEvent
 from gateway.live import LiveEvents, Signal, Subscription
 from gateway.runs import Runs
-from shared.contracts.errors import UnavailableError
+from shared.contracts.errors import InvalidInputError, UnavailableError
 from shared.contracts.events import RunFinished, RunRejected
 from shared.contracts.queries import RunView
 from shared.contracts.states import FINAL_RUN_STATUSES
@@ -31,8 +31,13 @@ async def wait_for_end(run: RunView, runs: Runs, live: LiveEvents, seconds: floa
 
 
 async def _known_now(run: RunView, runs: Runs) -> RunView:
+    """Return the run as it is known, also if nobody knows it yet: that it was accepted is certain."""
     try:
         return await runs.get(run.run_id)
+    except InvalidInputError as err:
+        if err.code != "run_not_found":
+            raise
+        return run
     except UnavailableError as err:
         log.info("a run that is waited for cannot be asked about, will be again", reason=str(err))
         return run

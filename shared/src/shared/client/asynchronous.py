@@ -200,7 +200,7 @@ class AsyncClient:
         """Yield what is told of a run until its end: a snapshot first, then each event once, through broken lines.
 
         A later snapshot replaces all that was told before it. Raises UnavailableError `not_followed` if nothing is
-        learnt for `patience` seconds, InvalidInputError `run_not_found`.
+        learnt for `patience` seconds after the line broke, InvalidInputError `run_not_found`.
         """
         position = Position()
         async with aclosing(
@@ -248,8 +248,9 @@ class AsyncClient:
 
     async def send(self, call: Call[T]) -> T:
         """Send a request, and return what its answer holds."""
+        timeout = httpx2.Timeout(ANSWER_SECONDS, read=ANSWER_SECONDS + call.more_seconds)
         try:
-            response = await self._http.request(call.method, call.path, **call.content)
+            response = await self._http.request(call.method, call.path, timeout=timeout, **call.content)
         except httpx2.TransportError as err:
             raise unreachable(self._url, err) from err
         return read_answer(call, response, self._url)
@@ -257,19 +258,23 @@ class AsyncClient:
     async def _follow(
         self, path: str, position: Position, read: Callable[[Any], T | None], what: str, patience: float
     ) -> AsyncGenerator[T]:
-        attempts = Attempts(what, patience)
+        attempts, last = Attempts(what, patience), None
         while not position.has_ended:
             error = None
             try:
-                async for update in self._told(path, position, read):
-                    attempts.succeeded()
+                async for update in self._told(path, position, read, attempts):
+                    if update != last:  # the same snapshot again, of a line that breaks behind it, is no news
+                        attempts.succeeded()
+                    last = update
                     yield update
             except UnavailableError as err:
                 error = err
             if not position.has_ended:
                 await asyncio.sleep(attempts.next_pause(error))
 
-    async def _told(self, path: str, position: Position, read: Callable[[Any], T | None]) -> AsyncGenerator[T]:
+    async def _told(
+        self, path: str, position: Position, read: Callable[[Any], T | None], attempts: Attempts
+    ) -> AsyncGenerator[T]:
         """Yield what one stream of events tells, from the position on."""
         timeout = httpx2.Timeout(ANSWER_SECONDS, read=SILENCE_SECONDS)
         try:
@@ -280,10 +285,13 @@ class AsyncClient:
                 if not source.response.is_success:
                     await source.response.aread()
                     raise_for_status(source.response, self._url)
+                attempts.opened()
                 async for sent in source:
                     if (update := read(sent)) is not None:
                         yield update
         except httpx2.TransportError as err:
+            if isinstance(err, httpx2.ReadTimeout):
+                attempts.fell_silent(SILENCE_SECONDS)
             raise unreachable(self._url, err) from err
 
 

@@ -9,6 +9,7 @@ from shared.contracts.queries import RunPage, RunView
 from shared.contracts.states import FINAL_RUN_STATUSES
 
 PATIENCE_SECONDS = 30.0  # how long a gateway that is away is waited for
+HELD_SECONDS = 5.0  # after which a stream that breaks was none that is closed as soon as it is opened
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
 _KINDS = frozenset(message.kind_name() for message in (*EVENTS, NodeProgress))
@@ -27,20 +28,39 @@ class _Sent(Protocol):
 
 
 class Attempts:
-    """Pauses between attempts, longer each time; gives up when none has succeeded for `patience` seconds."""
+    """Pauses between attempts, longer each time; gives up when none has succeeded for `patience` seconds.
+
+    They count from what went wrong first since something was learnt: of a run that is quiet, nothing is for hours.
+    """
 
     def __init__(self, what: str, patience: float) -> None:
         self._what, self._patience = what, patience
+        self._opened: float | None = None
         self.succeeded()
 
     def succeeded(self) -> None:
         """Note that something was learnt."""
-        self._since = time.monotonic()
+        self._failing_since: float | None = None
         self._pause = _FIRST_PAUSE_SECONDS
+
+    def opened(self) -> None:
+        """Note that a stream was opened; if it holds for a while, that is a success, though it tells nothing."""
+        self._opened = time.monotonic()
+
+    def fell_silent(self, seconds: float) -> None:
+        """Note that the stream was dead already for that long when it was given up."""
+        if self._opened is not None:
+            self._opened += seconds
 
     def next_pause(self, err: UnavailableError | None) -> float:
         """Return the seconds to wait; raise UnavailableError `not_followed` when it is time to give up."""
-        if time.monotonic() - self._since > self._patience:
+        now = time.monotonic()
+        if self._opened is not None and now - self._opened >= HELD_SECONDS:
+            self.succeeded()
+        self._opened = None
+        if self._failing_since is None:
+            self._failing_since = now
+        if now - self._failing_since > self._patience:
             raise UnavailableError(*(err.problems if err else ()), self._given_up()) from err
         pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
         return pause
