@@ -115,11 +115,12 @@ class EventLog:
 
     def belongs(self, run_id: UUID, workflow_id: UUID, owner: str | None) -> None:
         """Remember a run's workflow and owner, for the events that are to come, and for those that are kept already."""
-        topics = self._workflows[run_id] = tuple({topic_of(workflow_id, None), topic_of(workflow_id, owner)})
+        topics = {topic_of(workflow_id, None), topic_of(workflow_id, owner)}
+        for topic in topics.difference(self._workflows.get(run_id, ())):
+            self._keep_under(topic, run_id)
+        self._workflows[run_id] = tuple(topics)
         if len(self._workflows) > MAX_RUNS:
             self._workflows.popitem(last=False)
-        for topic in topics:
-            self._keep_under(topic, run_id)
 
     def covers(self, position: int) -> bool:
         """Tell whether everything after a position is kept."""

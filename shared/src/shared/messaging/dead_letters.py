@@ -6,7 +6,7 @@ a queue at a time, since what one has in hand another does not see.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -132,13 +132,11 @@ class DeadQueue:
         async with asyncio.timeout(SILENCE_SECONDS):
             await self._queue.channel.set_qos(prefetch_count=MAX_READ)
             tag = await self._queue.consume(take)
-        try:
+        with suppress(TimeoutError):  # somebody else may have the others in hand
             while count < self._expected:
                 came.clear()
                 async with asyncio.timeout(SILENCE_SECONDS):
                     await came.wait()
-        except TimeoutError:
-            pass  # somebody else has the others in hand
         async with asyncio.timeout(SILENCE_SECONDS):
             await self._queue.cancel(tag)
         self._in_hand += count

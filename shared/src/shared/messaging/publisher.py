@@ -216,9 +216,7 @@ class Publisher:
             with self._seconds(exchange).time(), silence_as_error():
                 async with asyncio.timeout(PUBLISH_TIMEOUT):
                     content = make()
-                    await self._channel.send(
-                        content.body, content.properties, exchange, routing_key, mandatory=mandatory
-                    )
+                    await self._channel.send(content.body, content.properties, *where, mandatory=mandatory)
         except PublishError as err:
             raise unavailable(
                 "unroutable",
